@@ -1,0 +1,207 @@
+"""Builds what is written in C: two extension modules, init and the launcher.
+
+    _sys.abi3.so         the shim over Linux's calls (cffi, API mode), from sys.c and bpf.c; its cdefs are sys.h and bpf.h
+    _libseccomp.abi3.so  the shim over libseccomp; left out, with a note, where <seccomp.h> is missing
+    init/pyoci-init      the machine that carries out a plan in a container: static, freestanding
+    launcher/pyoci       what stands in bin/: static, freestanding
+
+`python -m pyoci.native.build` builds in place; setup.py calls build_all(into=...) for a wheel. $CC chooses the compiler, and a cross compiler
+is fine for init and the launcher. Each result is replaced atomically and only when one of its sources is newer.
+Only cold code imports this. Source: cffi's "Preparing and distributing modules", gcc(1), ld(1).
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tempfile
+
+NATIVE = pathlib.Path(__file__).resolve().parent
+TREE = NATIVE.parent.parent
+
+EXTENSION_FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-g0"]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+# No libc, one read-execute segment, no unwind tables: what a waiting container costs is the pages of this file.
+FREESTANDING_FLAGS = [
+    "-std=gnu11", "-Os", "-static", "-nostdlib", "-nostartfiles", "-ffreestanding", "-fno-stack-protector",
+    "-fno-asynchronous-unwind-tables", "-fno-pie", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,noseparate-code",
+    "-Wl,-z,norelro", "-Wall", "-Wextra", "-Wconversion", "-Werror",
+]  # fmt: skip
+
+
+class BuildError(Exception):
+    """A compiler or generator failed; str() is what it said."""
+
+
+def compiler():
+    """The compiler's command as a list: $CC, or gcc."""
+    return shlex.split(os.environ.get("CC") or "gcc")
+
+
+def run(command, **keywords):
+    """Run a command and return its standard output. Raises BuildError with everything that it said."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, **keywords)
+    except FileNotFoundError as error:
+        raise BuildError(f"{command[0]}: not found; install a C compiler (Debian: gcc libc6-dev python3-dev)") from error
+    if done.returncode:
+        raise BuildError(f"{shlex.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    if done.stderr:
+        sys.stderr.write(done.stderr)
+    return done.stdout
+
+
+def is_fresh(target, sources):
+    """Whether the target is newer than every source and than this file."""
+    try:
+        built_ns = target.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+    return all(source.stat().st_mtime_ns < built_ns for source in [*sources, pathlib.Path(__file__)])
+
+
+def replace_with(target, build):
+    """Call build(temporary path), then rename over the target: someone may be running the old one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=target.parent) as scratch:
+        fresh = pathlib.Path(scratch) / target.name
+        build(fresh)
+        os.replace(fresh, target)
+
+
+def declarations(header):
+    """The header's text as cffi's cdef: without preprocessor lines, which guard and include but never define."""
+    return "\n".join(line for line in header.read_text().splitlines() if not line.lstrip().startswith("#"))
+
+
+def build_extension(name, stems, target, libraries=()):
+    """Build one cffi extension from NATIVE/{stems}.c and .h. Returns whether anything was built."""
+    import cffi  # only who builds needs it, and a cross build of init does without
+
+    present = [stem for stem in stems if (NATIVE / f"{stem}.c").exists()]
+    if not present:
+        return False
+    sources = [NATIVE / f"{stem}.c" for stem in present]
+    headers = [NATIVE / f"{stem}.h" for stem in present if (NATIVE / f"{stem}.h").exists()]
+    if is_fresh(target, sources + headers):
+        return False
+
+    ffi = cffi.FFI()
+    text = "\n".join(declarations(header) for header in headers)
+    for word in ("pid_t", "uid_t", "gid_t", "mode_t", "dev_t", "off_t", "time_t"):
+        if re.search(rf"\b{word}\b", text):
+            ffi.cdef(f"typedef int... {word};")
+    ffi.cdef(text)
+    ffi.set_source(name, "\n".join(f'#include "{header.name}"' for header in headers))
+
+    def build(fresh):
+        scratch = fresh.parent
+        glue = scratch / "glue.c"
+        with contextlib.redirect_stdout(None):
+            ffi.emit_c_code(str(glue))
+        objects = []
+        for source in [*sources, glue]:
+            flags = WARNINGS if source is not glue else []
+            objects.append(scratch / f"{source.stem}.o")
+            includes = [f"-I{NATIVE}", f"-I{sysconfig.get_path('include')}", f"-I{sysconfig.get_path('platinclude')}"]
+            run([*compiler(), *EXTENSION_FLAGS, *flags, *includes, "-c", source, "-o", objects[-1]])
+        run([*compiler(), "-shared", "-s", *objects, "-o", fresh, *[f"-l{library}" for library in libraries]])
+
+    replace_with(target, build)
+    return True
+
+
+def has_header(name):
+    """Whether the compiler finds <name>."""
+    try:
+        run([*compiler(), "-E", "-x", "c", "-", "-o", os.devnull], input=f"#include <{name}>\n")
+    except BuildError:
+        return False
+    return True
+
+
+def freestanding_flags():
+    """FREESTANDING_FLAGS, and what the compiler's machine needs beside them."""
+    machine = run([*compiler(), "-dumpmachine"])
+    return FREESTANDING_FLAGS + (["-mno-outline-atomics"] if machine.startswith("aarch64") else [])
+
+
+def generate_ops_header():
+    """Write init/ops.h from the table of operations, if its text is new; nothing while there is no generator."""
+    if not (NATIVE.parent / "plan" / "header.py").exists():
+        return
+    environ = {**os.environ, "PYTHONPATH": str(TREE)}
+    text = run([sys.executable, "-m", "pyoci.plan.header"], cwd=TREE, env=environ)
+    header = NATIVE / "init" / "ops.h"
+    if not header.exists() or header.read_text() != text:
+        replace_with(header, lambda fresh: fresh.write_text(text))
+
+
+def build_freestanding(folder, target, defines=()):
+    """Link every .c of the folder into one static program. Returns whether anything was built."""
+    sources = sorted(folder.glob("*.c"))
+    if not sources or is_fresh(target, sources + sorted(folder.glob("*.h"))):
+        return False
+    flags = freestanding_flags()
+    replace_with(target, lambda fresh: run([*compiler(), *flags, *defines, *sources, "-o", fresh, "-s"]))
+    return True
+
+
+def build_init(into=NATIVE):
+    """Generate ops.h, then build init/pyoci-init below `into`."""
+    generate_ops_header()
+    return build_freestanding(NATIVE / "init", pathlib.Path(into) / "init" / "pyoci-init")
+
+
+def build_launcher(target, tree="", prefix=""):
+    """Build the launcher.
+
+    tree    the source tree that an editable or in-place launcher runs, or "" to find the installed package
+    prefix  the prefix of the interpreter to use, or "" for the one that the launcher stands in
+    """
+    # json.dumps writes a C string literal for every path that C and JSON escape alike, which is all but control characters.
+    defines = [f"-DPYOCI_TREE={json.dumps(tree, ensure_ascii=False)}", f"-DPYOCI_PREFIX={json.dumps(prefix, ensure_ascii=False)}"]
+    return build_freestanding(NATIVE / "launcher", pathlib.Path(target), defines)
+
+
+def build_extensions(into=NATIVE):
+    """Build _sys, and _libseccomp where it can be."""
+    into = pathlib.Path(into)
+    built = [build_extension("pyoci.native._sys", ["sys", "bpf"], into / "_sys.abi3.so") and "_sys"]
+    if has_header("seccomp.h"):
+        built.append(build_extension("pyoci.native._libseccomp", ["libseccomp"], into / "_libseccomp.abi3.so", ["seccomp"]) and "_libseccomp")
+    else:
+        print("note: no <seccomp.h>: built without libseccomp, so linux.seccomp will be refused (Debian: libseccomp-dev)", file=sys.stderr)
+    return [name for name in built if name]
+
+
+def build_all(into=NATIVE):
+    """Build the extensions and init below `into`, which mirrors pyoci/native. Returns the names of what was built."""
+    return build_extensions(into) + (["pyoci-init"] if build_init(into) else [])
+
+
+def main(argv=None):
+    """The command line. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m pyoci.native.build", description="Build pyoci's C parts in place.")
+    parser.add_argument("--into", default=NATIVE, type=pathlib.Path, help="build below this folder (default: in place)")
+    parser.add_argument("--only-freestanding", action="store_true", help="init and launcher only: no Python headers needed, can cross-compile")
+    options = parser.parse_args(argv)
+    try:
+        built = [] if options.only_freestanding else build_extensions(options.into)
+        built += ["pyoci-init"] if build_init(options.into) else []
+        built += ["launcher"] if build_launcher(options.into / "launcher" / "pyoci", str(TREE), sys.prefix) else []
+    except BuildError as error:
+        print(f"build: {error}", file=sys.stderr)
+        return 1
+    print("built " + ", ".join(built) if built else "nothing to build")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
