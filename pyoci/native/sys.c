@@ -1,0 +1,445 @@
+/*
+ * The cffi shim: the calls that Python's posix module lacks, one function a call, no policy.
+ * Every function returns >= 0, or -errno, so that no thread's errno is lost between C and Python.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <linux/close_range.h>
+#include <linux/nsfs.h>
+#include <linux/openat2.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "sys.h"
+
+/* The numbers are the same on every architecture since the tables were unified (Linux 5.1). */
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#endif
+#ifndef SYS_pidfd_getfd
+#define SYS_pidfd_getfd 438
+#endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#ifndef CLONE_INTO_CGROUP
+#define CLONE_INTO_CGROUP 0x200000000ULL
+#endif
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ULL
+#endif
+
+static int result(long value)
+{
+	return value < 0 ? -errno : (int)value;
+}
+
+int sys_openat2(int dirfd, const char *path, int flags, int mode, int resolve)
+{
+	struct open_how how = { .flags = (unsigned)flags, .mode = (unsigned)mode, .resolve = (unsigned)resolve };
+
+	for (int tries = 0; tries < 128; tries++) {
+		int fd = result(syscall(SYS_openat2, dirfd, path, &how, sizeof how));
+
+		/* A rename or a mount anywhere may spoil the walk: EAGAIN asks for another try (openat2(2)). */
+		if (fd != -EAGAIN && fd != -EINTR)
+			return fd;
+	}
+	return -EAGAIN;
+}
+
+int sys_setns(int fd, int type)
+{
+	return result(setns(fd, type));
+}
+
+int sys_namespace_type(int fd)
+{
+	return result(ioctl(fd, NS_GET_NSTYPE));
+}
+
+int sys_open_tree(int dirfd, const char *path, unsigned flags)
+{
+	return result(syscall(SYS_open_tree, dirfd, path, flags));
+}
+
+struct mount_attributes {
+	uint64_t set, clear, propagation, user_namespace;
+};
+
+int sys_mount_setattr(int fd, unsigned flags, unsigned long long set, unsigned long long clear,
+			     unsigned long long propagation)
+{
+	struct mount_attributes attributes = { set, clear, propagation, 0 };
+
+	return result(syscall(SYS_mount_setattr, fd, "", flags, &attributes, sizeof attributes));
+}
+
+/* What the child of sys_spawn needs; it runs on the parent's memory until execveat. */
+struct child {
+	int exe_fd, channel_fd, channel_number, raise_capabilities;
+	volatile int error;
+};
+
+/*
+ * A new user namespace gives every capability, and execveat by a user that has no mapping yet would take them
+ * away: the ambient set carries them over (capabilities(7)). init clears it once it is root.
+ */
+static int raise_all_capabilities(void)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return -errno;
+	data[0].inheritable = data[0].permitted;
+	data[1].inheritable = data[1].permitted;
+	if (syscall(SYS_capset, &header, data) < 0)
+		return -errno;
+	for (unsigned long cap = 0; cap < 64; cap++)
+		if ((data[cap / 32].permitted >> (cap % 32)) & 1)
+			if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+				return -errno;
+	return 0;
+}
+
+__attribute__((noreturn, noinline)) static void become_init(struct child *child)
+{
+	char number[12];
+	char *argv[] = { "pyoci-init", number, NULL };
+	char *envp[] = { NULL };
+	sigset_t none;
+	unsigned channel = (unsigned)child->channel_number;
+	int fd = child->channel_fd, exe = child->exe_fd;
+
+	if (child->raise_capabilities && (child->error = raise_all_capabilities()) < 0)
+		_exit(127);
+	/* The executable may sit on the number that the channel needs. */
+	if (exe == child->channel_number && (exe = fcntl(exe, F_DUPFD_CLOEXEC, child->channel_number + 1)) < 0)
+		goto fail;
+	if (fd == child->channel_number) {
+		if (fcntl(fd, F_SETFD, 0) < 0)
+			goto fail;
+	} else if (dup2(fd, child->channel_number) < 0)
+		goto fail;
+	/* Nothing of the caller's goes along but 0, 1, 2, the preserved descriptors below the channel, and the channel. */
+	if (syscall(SYS_close_range, channel + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
+		goto fail;
+	snprintf(number, sizeof number, "%d", child->channel_number);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	syscall(SYS_execveat, exe, "", argv, envp, AT_EMPTY_PATH);
+fail:
+	child->error = -errno;
+	_exit(127);
+}
+
+/* clone3 without a stack of its own shares the caller's, as vfork does: no call frame may lie between the two returns. */
+static inline __attribute__((always_inline)) long clone3_here(struct clone_args *args, size_t size)
+{
+#if defined(__x86_64__)
+	long ret;
+
+	__asm__ volatile("syscall" : "=a"(ret) : "0"((long)SYS_clone3), "D"(args), "S"(size) : "rcx", "r11", "memory");
+	return ret;
+#elif defined(__aarch64__)
+	register long number __asm__("x8") = SYS_clone3;
+	register long first __asm__("x0") = (long)args;
+	register long second __asm__("x1") = (long)size;
+
+	__asm__ volatile("svc 0" : "+r"(first) : "r"(number), "r"(second) : "memory");
+	return first;
+#else
+#error "pyoci knows x86-64 and arm64"
+#endif
+}
+
+/*
+ * Start the program in exe_fd as a child with the clone3 flags given, channel_fd as its descriptor channel_number.
+ * pid_namespace_fd >= 0: it becomes a member of that pid namespace. cgroup_fd >= 0: of that cgroup. Returns the pid.
+ */
+int sys_spawn(unsigned long long flags, int cgroup_fd, int pid_namespace_fd, int exe_fd, int channel_fd,
+		     int channel_number, int raise_capabilities, int *pidfd)
+{
+	struct child child = { exe_fd, channel_fd, channel_number, raise_capabilities, 0 };
+	struct clone_args args = { .flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+				   .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD };
+	sigset_t all, old;
+	volatile int own = -1;
+	long pid;
+
+	*pidfd = -1;
+	if (cgroup_fd >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)cgroup_fd;
+	}
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (pid_namespace_fd >= 0) {
+		own = open("/proc/thread-self/ns/pid", O_RDONLY | O_CLOEXEC);
+		if (own < 0 || setns(pid_namespace_fd, CLONE_NEWPID) < 0) {
+			pid = -errno;
+			goto out;
+		}
+	}
+	pid = clone3_here(&args, sizeof args);
+	if (pid == 0)
+		become_init(&child);
+	if (pid_namespace_fd >= 0)
+		setns(own, CLONE_NEWPID);
+	if (pid > 0 && child.error < 0) {
+		siginfo_t ignored;
+
+		syscall(SYS_waitid, 1 /* P_PID */, (int)pid, &ignored, 4 /* WEXITED */, NULL);
+		close(*pidfd);
+		*pidfd = -1;
+		pid = child.error;
+	}
+out:
+	if (own >= 0)
+		close(own);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return (int)pid;
+}
+
+int sys_socketpair(int *pair)
+{
+	return result(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
+}
+
+int sys_socketpair_stream(int *pair)
+{
+	return result(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+}
+
+#define MAX_FDS 32
+
+int sys_send(int fd, const char *data, int length, const int *fds, int n_fds)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int) * MAX_FDS)];
+	} control;
+	struct iovec part = { (void *)(uintptr_t)data, (size_t)length };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	long sent;
+
+	if (n_fds > MAX_FDS)
+		return -E2BIG;
+	if (n_fds > 0) {
+		struct cmsghdr *head;
+
+		memset(&control, 0, sizeof control);
+		message.msg_control = control.space;
+		message.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)n_fds);
+		head = CMSG_FIRSTHDR(&message);
+		head->cmsg_level = SOL_SOCKET;
+		head->cmsg_type = SCM_RIGHTS;
+		head->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)n_fds);
+		memcpy(CMSG_DATA(head), fds, sizeof(int) * (size_t)n_fds);
+	}
+	do
+		sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return result(sent);
+}
+
+int sys_receive(int fd, char *data, int capacity, int *fds, int capacity_fds, int *n_fds)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int) * MAX_FDS)];
+	} control;
+	struct iovec part = { data, (size_t)capacity };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.space,
+				  .msg_controllen = sizeof control.space };
+	long length;
+
+	*n_fds = 0;
+	do
+		length = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+	while (length < 0 && errno == EINTR);
+	if (length < 0)
+		return -errno;
+	for (struct cmsghdr *head = CMSG_FIRSTHDR(&message); head; head = CMSG_NXTHDR(&message, head)) {
+		size_t count;
+
+		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+			continue;
+		count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (size_t i = 0; i < count; i++) {
+			int got;
+
+			memcpy(&got, CMSG_DATA(head) + i * sizeof(int), sizeof got);
+			if (*n_fds < capacity_fds)
+				fds[(*n_fds)++] = got;
+			else
+				close(got);
+		}
+	}
+	return (int)length;
+}
+
+static int unix_address(const char *path, struct sockaddr_un *address)
+{
+	size_t length = strlen(path);
+
+	if (length >= sizeof address->sun_path)
+		return -ENAMETOOLONG;
+	memset(address, 0, sizeof *address);
+	address->sun_family = AF_UNIX;
+	memcpy(address->sun_path, path, length);
+	return 0;
+}
+
+int sys_unix_listen(const char *path, int backlog)
+{
+	struct sockaddr_un address;
+	int error = unix_address(path, &address);
+	int fd;
+
+	if (error < 0)
+		return error;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, backlog) < 0) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+static int connect_unix(const char *path, int type)
+{
+	struct sockaddr_un address;
+	int error = unix_address(path, &address);
+	int fd;
+
+	if (error < 0)
+		return error;
+	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+int sys_unix_connect(const char *path, int seqpacket)
+{
+	return connect_unix(path, seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
+}
+
+int sys_unix_datagram(const char *path)
+{
+	return connect_unix(path, SOCK_DGRAM);
+}
+
+int sys_accept(int fd)
+{
+	return result(accept4(fd, NULL, NULL, SOCK_CLOEXEC));
+}
+
+int sys_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard)
+{
+	uint64_t limit[2] = { soft, hard };
+
+	return result(syscall(SYS_prlimit64, pid, resource, limit, NULL));
+}
+
+int sys_poll(int *fds, const short *events, short *revents, int count, int timeout_ms)
+{
+	struct pollfd polled[MAX_FDS];
+	int ready;
+
+	if (count > MAX_FDS)
+		return -E2BIG;
+	for (int i = 0; i < count; i++)
+		polled[i] = (struct pollfd){ .fd = fds[i], .events = events[i] };
+	ready = result(poll(polled, (nfds_t)count, timeout_ms));
+	for (int i = 0; i < count; i++)
+		revents[i] = polled[i].revents;
+	return ready;
+}
+
+int sys_pidfd_send_signal(int pidfd, int signal)
+{
+	return result(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
+}
+
+int sys_pidfd_open(int pid, int flags)
+{
+	return result(syscall(SYS_pidfd_open, pid, flags));
+}
+
+int sys_pidfd_getfd(int pidfd, int fd)
+{
+	return result(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
+}
+
+int sys_subreaper(int on)
+{
+	return result(prctl(PR_SET_CHILD_SUBREAPER, (unsigned long)on, 0, 0, 0));
+}
+
+int sys_is_subreaper(void)
+{
+	int on = 0;
+
+	return prctl(PR_GET_CHILD_SUBREAPER, (unsigned long)&on, 0, 0, 0) < 0 ? -errno : on;
+}
+
+/* Every CPU that there is: since Linux 6.2 a mask that a user once set is remembered, so it is reset by name. */
+int sys_cpu_reset(int pid)
+{
+	unsigned long mask[1024];
+
+	memset(mask, 0xff, sizeof mask);
+	return result(syscall(SYS_sched_setaffinity, pid, sizeof mask, mask));
+}
+
+int sys_capability_last(void)
+{
+	int last = -1;
+
+	while (last < 63 && prctl(PR_CAPBSET_READ, (unsigned long)(last + 1), 0, 0, 0) >= 0)
+		last++;
+	return last;
+}
+
+int sys_statfs_type(const char *path, unsigned long long *type)
+{
+	struct statfs facts;
+
+	if (statfs(path, &facts) < 0)
+		return -errno;
+	*type = (unsigned long long)facts.f_type;
+	return 0;
+}
+
+int sys_renameat2(int olddir, const char *old, int newdir, const char *name, unsigned flags)
+{
+	return result(syscall(SYS_renameat2, olddir, old, newdir, name, flags));
+}
