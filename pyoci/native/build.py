@@ -160,13 +160,15 @@ def build_init(into=NATIVE):
 
 
 def build_launcher(target, tree="", prefix=""):
-    """Build the launcher.
+    """Build the launcher. Returns whether it was built.
 
     tree    the source tree that an editable or in-place launcher runs, or "" to find the installed package
     prefix  the prefix of the interpreter to use, or "" for the one that the launcher stands in
     """
     # json.dumps writes a C string literal for every path that C and JSON escape alike, which is all but control characters.
     defines = [f"-DPYOCI_TREE={json.dumps(tree, ensure_ascii=False)}", f"-DPYOCI_PREFIX={json.dumps(prefix, ensure_ascii=False)}"]
+    if tree:
+        defines.append(f"-DPYOCI_MINOR={sys.version_info.minor}")
     return build_freestanding(NATIVE / "launcher", pathlib.Path(target), defines)
 
 
