@@ -194,15 +194,19 @@ def main(argv=None):
     parser.add_argument("--into", default=NATIVE, type=pathlib.Path, help="build below this folder (default: in place)")
     parser.add_argument("--only-freestanding", action="store_true", help="init and launcher only: no Python headers needed, can cross-compile")
     options = parser.parse_args(argv)
-    try:
-        built = [] if options.only_freestanding else build_extensions(options.into)
-        built += ["pyoci-init"] if build_init(options.into) else []
-        built += ["launcher"] if build_launcher(options.into / "launcher" / "pyoci", str(TREE), sys.prefix) else []
-    except BuildError as error:
-        print(f"build: {error}", file=sys.stderr)
-        return 1
+    into = options.into
+    parts = [] if options.only_freestanding else [lambda: build_extensions(into)]
+    parts += [lambda: build_init(into) and ["pyoci-init"], lambda: build_launcher(into / "launcher" / "pyoci", str(TREE), sys.prefix) and ["launcher"]]
+    built = []
+    failed = False
+    for part in parts:  # each: a fault in one of them leaves the others usable
+        try:
+            built += part() or []
+        except BuildError as error:
+            print(f"build: {error}", file=sys.stderr)
+            failed = True
     print("built " + ", ".join(built) if built else "nothing to build")
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

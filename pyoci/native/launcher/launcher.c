@@ -12,8 +12,9 @@
  * `pip install -e` and a build in place name the source tree (PYOCI_TREE), as no path of an installation leads to it; then the first
  * step only looks for the site-packages of PYOCI_MINOR, where cffi is. A build in place names its interpreter's PREFIX too.
  *
- * Python gets -I -S (no environment, no user's packages, no `site`: __main__.py extends sys.path by the one folder that is named here)
- * and -X utf8 (paths are bytes, whatever the locale).
+ * Python gets -I (no environment, no user's packages), -X utf8 (paths are bytes, whatever the locale), and -S (no `site`: __main__.py extends
+ * sys.path by the one folder that is named here). Where our dependencies are not all in that folder, as with --system-site-packages,
+ * -S is left out: only `site` knows where they are.
  *
  * Freestanding: no libc, no heap. Sources: execve(2), syscalls(2), PEP 405, Debian's python policy.
  */
@@ -221,15 +222,21 @@ static void find_package(void)
         fail("the source tree that was installed with pip install -e is gone: ", PYOCI_TREE, "");
 }
 
-/* --- the start --------------------------------------------------------------------------------------------------- */
-
-/* A closed standard stream would give its number to the next file that is opened, and the container would write into that. */
-static void open_standard_streams(void)
+/* Whether the site-packages folder has all that pyoci imports. */
+static int is_complete(void)
 {
-    for (int number = 0; number < 3; number++)
-        if (call(SYS_fcntl, number, F_GETFD, 0, 0) < 0)
-            call(SYS_openat, AT_FDCWD, (long)"/dev/null", O_RDWR, 0);
+    static const char *const dependencies[] = {"/cffi/__init__.py", "/jsonschema/__init__.py", "/pyroute2/__init__.py"};
+    size_t length = site.length;
+    int complete = 1;
+    for (size_t index = 0; index < sizeof dependencies / sizeof *dependencies; index++) {
+        add(&site, dependencies[index]);
+        complete = complete && exists(site.bytes);
+        cut(&site, length);
+    }
+    return complete;
 }
+
+/* --- the start --------------------------------------------------------------------------------------------------- */
 
 /* Become this interpreter; returns if it is not there. */
 static void try_interpreter(const char *root, int number, char **argv, char **environ)
@@ -270,7 +277,6 @@ void launch(long *stack)
     char **environ = given + argc + 1;
     static struct text option;
 
-    open_standard_streams();
     find_prefix();
     find_site();
     find_package();
@@ -282,7 +288,7 @@ void launch(long *stack)
     char *argv[argc + OPTIONS];
     char **next = argv;
     *next++ = NULL; /* the interpreter */
-    *next++ = (char *)"-IS";
+    *next++ = (char *)(is_complete() ? "-IS" : "-I");
     *next++ = (char *)"-Xutf8";
     *next++ = (char *)"-X";
     *next++ = option.bytes;
