@@ -1,0 +1,17 @@
+"""pyoci create: make a container from a bundle; its process waits for start."""
+
+from pyoci.cli.options import CREATION, absolute, creation
+
+SUMMARY = "create a container from a bundle"
+USAGE = "<container-id>"
+ABOUT = """Reads config.json in the bundle directory and sets up everything that it asks for. The container's own process
+waits until `pyoci start` is called. The id must be unused in the state directory."""
+EXAMPLE = "pyoci create --bundle ./bundle --pid-file /run/web.pid web"
+OPTIONS = CREATION
+ARGUMENTS = (1, 1)
+
+
+def call(command):
+    values = command.values
+    bundle = absolute(values.get("bundle") or ".")
+    command.runtime().create(command.arguments[0], bundle, **creation(values))
