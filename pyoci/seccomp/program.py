@@ -1,0 +1,387 @@
+"""linux.seccomp -> the program that seccomp(2) loads.
+
+compile_filter reads the object, refuses what cannot be had, lets libseccomp generate the program and puts the ENOSYS stub in front (enosys.py).
+It neither loads nor stores anything; cache.py is how create and exec come here, and only for a filter not seen before.
+Cold: it maps libseccomp and takes 10 ms for a profile of 400 calls.
+Source: config-linux.md#seccomp, seccomp(2), seccomp_rule_add(3).
+"""
+
+from pyoci.errors import ConfigError, SyscallError, UnsupportedConfig
+from pyoci.seccomp import enosys
+
+ROOT = "linux.seccomp"
+CLAUSE = "config-linux.md#seccomp"
+
+EPERM = 1
+EOPNOTSUPP_ERRNOS = (22, 95)  # how a library without an attribute says so
+EEXIST = 17
+MOST_ERRNO = 0xFFFF  # the 16 bits of SECCOMP_RET_DATA
+MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
+INSTRUCTION_BYTES = 8
+MOST_RULES_TESTED_IN_TURN = 32  # above this a binary tree over the numbers is the faster program
+
+NOTIFY = 0x7FC00000
+ACTIONS = {
+    "SCMP_ACT_KILL": 0x00000000,
+    "SCMP_ACT_KILL_PROCESS": 0x80000000,
+    "SCMP_ACT_KILL_THREAD": 0x00000000,
+    "SCMP_ACT_TRAP": 0x00030000,
+    "SCMP_ACT_ERRNO": 0x00050000,
+    "SCMP_ACT_TRACE": 0x7FF00000,
+    "SCMP_ACT_ALLOW": 0x7FFF0000,
+    "SCMP_ACT_LOG": 0x7FFC0000,
+    "SCMP_ACT_NOTIFY": NOTIFY,
+}
+ACTIONS_WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+
+OPERATORS = {
+    "SCMP_CMP_NE": 1,
+    "SCMP_CMP_LT": 2,
+    "SCMP_CMP_LE": 3,
+    "SCMP_CMP_EQ": 4,
+    "SCMP_CMP_GE": 5,
+    "SCMP_CMP_GT": 6,
+    "SCMP_CMP_MASKED_EQ": 7,
+}
+
+# libseccomp's name is the rest in lower case. Which of them it knows depends on its version.
+ARCHITECTURES = tuple(
+    "SCMP_ARCH_" + name
+    for name in (
+        "X86 X86_64 X32 ARM AARCH64 LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 "
+        "PPC PPC64 PPC64LE S390 S390X SH SHEB PARISC PARISC64 RISCV64"
+    ).split()
+)
+
+FLAG_LOG = 1 << 1
+FLAG_SPEC_ALLOW = 1 << 2
+FLAG_NEW_LISTENER = 1 << 3
+FLAG_WAIT_KILLABLE_RECV = 1 << 5
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1,
+    "SECCOMP_FILTER_FLAG_LOG": FLAG_LOG,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": FLAG_SPEC_ALLOW,
+    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": FLAG_WAIT_KILLABLE_RECV,
+}
+# Accepted, and not passed on. TSYNC: init has one thread. WAIT_KILLABLE_RECV: it says how a notified call waits, there are none, and the kernel refuses it alone.
+FLAGS_WITHOUT_EFFECT = 1 | FLAG_WAIT_KILLABLE_RECV
+
+
+class Program:
+    """What compile_filter makes.
+
+    bpf       the array of struct sock_filter, in host byte order
+    flags     the flags for SECCOMP_SET_MODE_FILTER
+    warnings  lines for the debug log: what was skipped
+    makers    the files that made it: libseccomp and this room's source; a change in one may change the program
+    """
+
+    def __init__(self, bpf, flags, warnings, makers):
+        self.bpf = bpf
+        self.flags = flags
+        self.warnings = warnings
+        self.makers = makers
+
+
+class Rule:
+    """One name of one entry of syscalls, read and checked."""
+
+    def __init__(self, path, name, action, conditions):
+        self.path = path
+        self.name = name
+        self.action = action
+        self.conditions = conditions
+
+
+def compile_filter(seccomp, *, native_arch=None, supported_flags=None):
+    """The Program for a linux.seccomp object, or None if it asks for no filter (absent, or neither a default action nor rules).
+
+    native_arch      `SCMP_ARCH_AARCH64`: the machine that it is for, if not the one that libseccomp was built for
+    supported_flags  the flags that the kernel accepts, or None to ask this one
+    Raises ConfigError and UnsupportedConfig, each with the config path. config-linux.md#seccomp.
+    """
+    if not is_wanted(seccomp):
+        return None
+    default_action = read_action(seccomp, "defaultAction", "defaultErrnoRet", ROOT)
+    if default_action == NOTIFY:
+        raise ConfigError(f"{ROOT}.defaultAction", "SCMP_ACT_NOTIFY cannot be used as default action", CLAUSE)
+    rules = read_rules(seccomp)
+    check_listener(seccomp)
+    architectures = read_architectures(seccomp)
+    asked_flags = read_flags(seccomp)
+
+    binding = load_binding()
+    warnings = []
+    flags = effective_flags(asked_flags, supported_flags, binding)
+    native = arch_named(binding, native_arch, "") if native_arch else binding.Arch()
+    filter_ = new_filter(binding, default_action, native)
+    arches = add_architectures(binding, filter_, native, architectures)
+    add_rules(binding, filter_, native, rules, default_action, warnings)
+    bpf = stub_for(binding, arches, rules, default_action) + filter_.to_bytes()
+    if len(bpf) > MOST_INSTRUCTIONS * INSTRUCTION_BYTES:
+        count = len(bpf) // INSTRUCTION_BYTES
+        raise UnsupportedConfig(ROOT, f"the filter has {count} instructions, and the kernel takes at most {MOST_INSTRUCTIONS}")
+    return Program(bpf, flags, warnings, [binding.library_path(), binding.__file__, enosys.__file__, __file__])
+
+
+def known():
+    """What `features` tells about seccomp: {"enabled": False}, or also actions, operators, archs, knownFlags, supportedFlags and libseccomp's version."""
+    try:
+        binding = load_binding()
+    except UnsupportedConfig:
+        return {"enabled": False}
+    return {
+        "enabled": True,
+        "actions": sorted(name for name, number in ACTIONS.items() if number != NOTIFY and binding.kernel_has_action(number)),
+        "operators": sorted(OPERATORS),
+        "archs": sorted(name for name in ARCHITECTURES if knows_arch(binding, name)),
+        "knownFlags": sorted(FLAGS),
+        "supportedFlags": sorted(name for name, flag in FLAGS.items() if kernel_has_flag(binding, flag)),
+        "libseccompVersion": binding.version(),
+    }
+
+
+def is_wanted(seccomp):
+    """Whether the object asks for a filter at all."""
+    if seccomp is None:
+        return False
+    if not isinstance(seccomp, dict):
+        raise ConfigError(ROOT, f"must be an object, not {shown(seccomp)}", CLAUSE)
+    return seccomp.get("defaultAction") not in (None, "") or seccomp.get("syscalls") not in (None, [])
+
+
+# Reading. The validator has seen the document before; these checks make the compiler total for its other callers (exec, tools, tests).
+
+
+def read_action(owner, key, errno_key, path):
+    """The 32-bit action of owner[key], with the errno of owner[errno_key] in it."""
+    name = owner.get(key)
+    if not name:
+        raise ConfigError(f"{path}.{key}", "is required", CLAUSE)
+    if not isinstance(name, str) or name not in ACTIONS:
+        raise ConfigError(f"{path}.{key}", f"unknown action {shown(name)}", CLAUSE)
+    number = owner.get(errno_key)
+    if number is None:
+        return ACTIONS[name] | (EPERM if name in ACTIONS_WITH_ERRNO else 0)
+    if name not in ACTIONS_WITH_ERRNO:
+        raise ConfigError(f"{path}.{errno_key}", f"{name} takes no errno", CLAUSE)
+    return ACTIONS[name] | read_number(owner, errno_key, path, MOST_ERRNO)
+
+
+def read_number(owner, key, path, most):
+    number = owner.get(key)
+    if number is None:
+        raise ConfigError(f"{path}.{key}", "is required", CLAUSE)
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= most:
+        raise ConfigError(f"{path}.{key}", f"must be a number from 0 to {most}, not {shown(number)}", CLAUSE)
+    return number
+
+
+def read_list(owner, key, path):
+    items = owner.get(key)
+    if items is None:
+        return []
+    if not isinstance(items, list):
+        raise ConfigError(f"{path}.{key}", f"must be a list, not {shown(items)}", CLAUSE)
+    return items
+
+
+def read_objects(owner, key, path):
+    """(path, object) for each item of a list of objects."""
+    for index, item in enumerate(read_list(owner, key, path)):
+        item_path = f"{path}.{key}[{index}]"
+        if not isinstance(item, dict):
+            raise ConfigError(item_path, f"must be an object, not {shown(item)}", CLAUSE)
+        yield item_path, item
+
+
+def read_names(owner, key, path, kind, known_names=None):
+    """(path, name) for each item of a list of names."""
+    for index, name in enumerate(read_list(owner, key, path)):
+        item_path = f"{path}.{key}[{index}]"
+        if not isinstance(name, str) or not name or (known_names is not None and name not in known_names):
+            raise ConfigError(item_path, f"unknown {kind} {shown(name)}", CLAUSE)
+        yield item_path, name
+
+
+def read_rules(seccomp):
+    """Every name of every entry as a Rule, in the order of the document."""
+    rules = []
+    for path, entry in read_objects(seccomp, "syscalls", ROOT):
+        action = read_action(entry, "action", "errnoRet", path)
+        if action == NOTIFY:
+            raise UnsupportedConfig(f"{path}.action", "SCMP_ACT_NOTIFY is not supported yet", CLAUSE)
+        conditions = [read_condition(argument, argument_path) for argument_path, argument in read_objects(entry, "args", path)]
+        rules += [Rule(name_path, name, action, conditions) for name_path, name in read_names(entry, "names", path, "system call")]
+    return rules
+
+
+def read_condition(argument, path):
+    """(index, operator, value, value two)."""
+    operator = argument.get("op")
+    if not isinstance(operator, str) or operator not in OPERATORS:
+        raise ConfigError(f"{path}.op", f"unknown operator {shown(operator)}" if operator else "is required", CLAUSE)
+    index = read_number(argument, "index", path, 5)
+    value = read_number(argument, "value", path, 2**64 - 1)
+    value_two = 0 if argument.get("valueTwo") is None else read_number(argument, "valueTwo", path, 2**64 - 1)
+    return index, OPERATORS[operator], value, value_two
+
+
+def read_architectures(seccomp):
+    return list(read_names(seccomp, "architectures", ROOT, "architecture", ARCHITECTURES))
+
+
+def read_flags(seccomp):
+    """[(path, name)], or None where the document is silent, which isn't the same as an empty list."""
+    if seccomp.get("flags") is None:
+        return None
+    return list(read_names(seccomp, "flags", ROOT, "flag", FLAGS))
+
+
+def check_listener(seccomp):
+    """A listener without notifications is ignored, as others do; metadata for no listener must not be given."""
+    if seccomp.get("listenerMetadata") and not seccomp.get("listenerPath"):
+        raise ConfigError(f"{ROOT}.listenerMetadata", "must not be set without listenerPath", CLAUSE)
+
+
+def shown(value):
+    """A value as the user wrote it, on one line and not too long."""
+    import json  # an error is being made: its cost is nobody's
+
+    text = json.dumps(value, default=repr)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+# Building.
+
+
+def load_binding():
+    """The binding module. Raises UnsupportedConfig where there is no libseccomp."""
+    try:
+        from pyoci.seccomp import binding  # maps libseccomp, and can be missing: a build without its header has no such extension
+    except ImportError as error:
+        raise UnsupportedConfig(ROOT, f"seccomp needs libseccomp: {error}", hint="install libseccomp2 and a build made with its header") from error
+    return binding
+
+
+def effective_flags(asked, supported, binding):
+    """The flags for seccomp(2). Silence means SPEC_ALLOW where the kernel has it, an empty list means none."""
+
+    def is_supported(flag):
+        return kernel_has_flag(binding, flag) if supported is None else bool(flag & supported)
+
+    if asked is None:
+        return FLAG_SPEC_ALLOW if is_supported(FLAG_SPEC_ALLOW) else 0
+    flags = 0
+    for path, name in asked:
+        if not is_supported(FLAGS[name]):
+            raise UnsupportedConfig(path, f"this kernel has no {name}", CLAUSE)
+        flags |= FLAGS[name] & ~FLAGS_WITHOUT_EFFECT
+    return flags
+
+
+def kernel_has_flag(binding, flag):
+    """Whether the kernel accepts the flag; WAIT_KILLABLE_RECV only comes with a listener."""
+    return binding.kernel_has_flags(flag | FLAG_NEW_LISTENER if flag == FLAG_WAIT_KILLABLE_RECV else flag)
+
+
+def arch_named(binding, name, path):
+    try:
+        return binding.Arch(name.removeprefix("SCMP_ARCH_").lower())
+    except ValueError as error:
+        raise UnsupportedConfig(path or ROOT, f"libseccomp {binding.version()} does not know {name}", CLAUSE) from error
+
+
+def knows_arch(binding, name):
+    try:
+        arch_named(binding, name, "")
+    except UnsupportedConfig:
+        return False
+    return True
+
+
+def new_filter(binding, default_action, native):
+    """An empty filter that covers the native architecture alone."""
+    filter_ = binding.SyscallFilter(default_action)
+    if int(native) != binding.system_arch():
+        filter_.remove_arch(binding.Arch())
+        filter_.add_arch(native)
+    return filter_
+
+
+def add_architectures(binding, filter_, native, architectures):
+    """Cover the architectures of the document beside the native one. Returns the numbers of all, the native first."""
+    numbers = [int(native)]
+    for path, name in architectures:
+        arch = arch_named(binding, name, path)
+        if int(arch) in numbers:
+            continue
+        try:
+            filter_.add_arch(arch)
+        except SyscallError as error:
+            raise UnsupportedConfig(path, f"{name} cannot be filtered on this machine: {error}", CLAUSE) from error
+        numbers.append(int(arch))
+    return numbers
+
+
+def add_rules(binding, filter_, native, rules, default_action, warnings):
+    """Add the rules that change anything, each conflict blamed on its name in the document."""
+    numbered = []
+    for rule in rules:
+        if rule.action == default_action:
+            continue  # libseccomp refuses a rule that says what happens anyway
+        number = number_of(binding, native, rule.name)
+        if number is None:
+            warnings.append(f"{rule.path}: unknown system call {shown(rule.name)} skipped")
+        else:
+            numbered.append((rule, number))
+    if len(numbered) > MOST_RULES_TESTED_IN_TURN:
+        optimise(binding, filter_, warnings)
+    for rule, number in numbered:
+        for conditions in alternatives(rule.conditions):
+            add_rule(binding, filter_, rule, number, conditions)
+
+
+def number_of(binding, native, name):
+    """The native number of a call, a pseudo number for one that only other architectures have, or None."""
+    try:
+        return binding.resolve_syscall(native, name)
+    except SyscallError:
+        return None
+
+
+def optimise(binding, filter_, warnings):
+    try:
+        filter_.set_attr(binding.Attr.CTL_OPTIMIZE, 2)
+    except SyscallError as error:
+        if error.errno not in EOPNOTSUPP_ERRNOS:
+            raise
+        warnings.append(f"libseccomp {binding.version()} has no binary tree optimisation")
+
+
+def alternatives(conditions):
+    """The rules that a list of conditions makes: one that needs all of them, or, if two are on the same argument, one for each.
+
+    libseccomp takes one condition an argument, and others have long read two of them as "or".
+    """
+    indexes = [condition[0] for condition in conditions]
+    if len(set(indexes)) == len(indexes):
+        return [conditions]
+    return [[condition] for condition in conditions]
+
+
+def add_rule(binding, filter_, rule, number, conditions):
+    try:
+        filter_.add_rule(rule.action, number, *[binding.Arg(*condition) for condition in conditions])
+    except SyscallError as error:
+        if error.errno == EEXIST:
+            raise ConfigError(rule.path, f"{shown(rule.name)}: an earlier rule gives it another action", CLAUSE) from error
+        raise ConfigError(rule.path, f"{shown(rule.name)}: {error}", CLAUSE) from error
+
+
+def stub_for(binding, arches, rules, default_action):
+    """The ENOSYS stub for the architectures, or nothing where the default action doesn't stand in the way of new calls."""
+    if not enosys.is_needed(default_action):
+        return b""
+    names = {rule.name for rule in rules}
+    return enosys.stub(enosys.horizons(arches, names, binding.lib.libseccomp_resolve))
