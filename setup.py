@@ -57,5 +57,4 @@ setup(
     ext_modules=[Extension("pyoci.native._sys", sources=["pyoci/native/sys.c"], py_limited_api=True)],
     scripts=["pyoci/native/launcher/launcher.c"],
     cmdclass={"build_ext": BuildNative, "build_scripts": BuildLauncher},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

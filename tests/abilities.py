@@ -1,0 +1,173 @@
+"""What this host can do, by name, found by trying it: `@pytest.mark.needs("cgroup2")`, or the fixture: `needs("runc", "crun")`.
+
+An ability is tried once a session, in a child where it could disturb anything. An unknown name is an error, so a misspelt one cannot
+turn a test off. tests/conftest.py skips; tests/skips.txt lists the skips that CI accepts.
+"""
+
+import functools
+import importlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+V1_CONTROLLERS = ("cpu", "cpuset", "memory", "devices", "freezer", "pids")
+V2_CONTROLLERS = ("cpu", "memory", "pids")
+
+
+class Missing(Exception):
+    """The host lacks the ability; str() says what was seen."""
+
+
+def succeed(*command):
+    """Raise Missing unless the command ends with status 0."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    except FileNotFoundError:
+        raise Missing(f"no {command[0]}") from None
+    if done.returncode:
+        raise Missing((done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}"])[-1])
+
+
+def program(name):
+    """A probe: the program is on PATH."""
+
+    def probe():
+        if not shutil.which(name):
+            raise Missing(f"no {name} on PATH")
+
+    return probe
+
+
+def unshare(*flags):
+    """A probe: namespaces of these kinds can be made."""
+    return lambda: succeed("unshare", *flags, "true")
+
+
+def root():
+    """Enough privilege to mount: uid 0 alone can lack it."""
+    succeed("unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/mnt")
+
+
+def make_group(folder):
+    """Raise Missing unless a cgroup can be made below the folder."""
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix="pyoci-ability-", dir=folder))
+    except OSError as error:
+        raise Missing(f"{folder}: {error.strerror}") from None
+
+
+def cgroup1():
+    """Version 1 hierarchies in the usual place."""
+    for controller in V1_CONTROLLERS:
+        if not os.path.exists(f"/sys/fs/cgroup/{controller}/cgroup.procs"):
+            raise Missing(f"no version 1 {controller} hierarchy")
+        make_group(f"/sys/fs/cgroup/{controller}")
+
+
+def cgroup2():
+    """The unified hierarchy alone, with the controllers that limits need."""
+    try:
+        controllers = pathlib.Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+    except OSError:
+        raise Missing("/sys/fs/cgroup is not cgroup2") from None
+    if lacking := [name for name in V2_CONTROLLERS if name not in controllers]:
+        raise Missing(f"cgroup2 without {' '.join(lacking)}")
+    make_group("/sys/fs/cgroup")
+
+
+def cgroup2_mount():
+    """Some cgroup2 mount, perhaps beside version 1 and without controllers."""
+    for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
+        if os.path.exists(f"{folder}/cgroup.controllers"):
+            return make_group(folder)
+    raise Missing("cgroup2 is not mounted")
+
+
+def busybox():
+    """A static busybox, which can be a whole root file system."""
+    program("busybox")()
+    succeed("sh", "-c", "! ldd $(command -v busybox) >/dev/null 2>&1")
+
+
+def hard_limits():
+    """CAP_SYS_RESOURCE: a hard limit can be raised."""
+    succeed("sh", "-c", "ulimit -Sn 64 && ulimit -Hn 64 && ulimit -Hn 65")
+
+
+def shim(name):
+    """A probe: the extension of pyoci.native is built."""
+
+    def probe():
+        try:
+            importlib.import_module(f"pyoci.native.{name}")
+        except ImportError as error:
+            raise Missing(str(error)) from None
+
+    return probe
+
+
+def systemd():
+    """A running systemd with its bus."""
+    if not os.path.isdir("/run/systemd/system"):
+        raise Missing("systemd is not running")
+    succeed("busctl", "--system", "status")
+
+
+def pypi():
+    """A package index that pip reaches, as build isolation needs it."""
+    with tempfile.TemporaryDirectory() as folder:
+        succeed(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "setuptools>=77")
+
+
+def init():
+    """pyoci-init is built in place."""
+    if not os.path.exists(pathlib.Path(__file__).parent.parent / "pyoci" / "native" / "init" / "pyoci-init"):
+        raise Missing("not built: python -m pyoci.native.build")
+
+
+ABILITIES = {
+    "root": root,
+    "userns": unshare("--user", "--map-root-user"),
+    "timens": unshare("--time"),
+    "cgroupns": unshare("--cgroup"),
+    "netns": unshare("--net"),
+    "cgroup1": cgroup1,
+    "cgroup2": cgroup2,
+    "cgroup2-mount": cgroup2_mount,
+    "hard-limits": hard_limits,
+    "systemd": systemd,
+    "pypi": pypi,
+    "init": init,
+    "shim": shim("_sys"),
+    "libseccomp": shim("_libseccomp"),
+    "python3-seccomp": lambda: succeed("/usr/bin/python3", "-c", "import seccomp"),
+    "busybox": busybox,
+    "runc": program("runc"),
+    "crun": program("crun"),
+    "gcc": program("gcc"),
+    "aarch64-gcc": program("aarch64-linux-gnu-gcc"),
+    "qemu-aarch64": program("qemu-aarch64-static"),
+    "valgrind": program("valgrind"),
+    "strace": program("strace"),
+    "git": program("git"),
+    "newuidmap": program("newuidmap"),
+    "criu": lambda: succeed("criu", "check"),
+}
+
+
+@functools.cache
+def lack(name):
+    """Why this host lacks the ability, or None if it has it. Raises KeyError for an unknown name."""
+    try:
+        ABILITIES[name]()
+    except Missing as reason:
+        return str(reason)
+    return None
+
+
+def unknown(names):
+    """The names that are no ability."""
+    return [name for name in names if name not in ABILITIES]
