@@ -15,7 +15,7 @@ def text():
     """The header: kinds, one struct of arguments an INIT operation, the argument kinds for the reader, the steps."""
     lines = ["/* Made from pyoci/plan/ops.py by pyoci/plan/header.py. */", "#pragma once", "",
              f"#define PLAN_MAGIC {wire.MAGIC}u", f"#define PLAN_VERSION {wire.VERSION}u", f"#define MAX_SLOTS {wire.MAX_SLOTS}", ""]
-    lines += [f"#define MESSAGE_{name} {getattr(wire, name)}u" for name in ("RUN", "DONE", "TURN", "FAIL", "WARN", "GO")]
+    lines += [f"#define MESSAGE_{name} {getattr(wire, name)}u" for name in ("RUN", "DONE", "TURN", "FAIL", "WARN", "GO", "CHILD")]
     lines += ["", "enum op_kind {"]
     lines += [f"\tOP_{row[0].upper()} = {number}," for number, row in enumerate(ops.TABLE)]
     lines += ["};", f"#define OP_KINDS {len(ops.TABLE)}u", ""]

@@ -17,7 +17,7 @@ from pyoci.plan.ops import KINDS
 
 MAGIC = 0x494F5950  # "PYOI"
 VERSION = 1
-RUN, DONE, TURN, FAIL, WARN, GO = 1, 2, 3, 4, 5, 6
+RUN, DONE, TURN, FAIL, WARN, GO, CHILD = 1, 2, 3, 4, 5, 6, 7
 MAX_SLOTS = 16
 
 _pair = Struct("<II").pack

@@ -1,0 +1,239 @@
+/*
+ * Paths below the rootfs. The kernel resolves each with the rootfs as root (openat2(2), RESOLVE_IN_ROOT), so that no
+ * symbolic link and no ".." leads out, whoever exchanges what meanwhile. Nothing here joins a path to the rootfs's.
+ */
+#include <linux/openat2.h>
+
+#include "init.h"
+
+enum { LINKS_MAX = 40 };
+
+long filesystem_type(int fd)
+{
+	/* struct statfs begins with its type, a long, on both architectures; it is 120 bytes. */
+	long facts[32];
+	long error = CALL2(fstatfs, fd, facts);
+
+	return error < 0 ? error : facts[0];
+}
+
+int stat_fd(int fd, struct statx *facts)
+{
+	return (int)CALL5(statx, fd, "", AT_EMPTY_PATH | AT_STATX_SYNC_AS_STAT, STATX_BASIC_STATS, facts);
+}
+
+bool is_device(int fd, uint32_t type, uint32_t major, uint32_t minor)
+{
+	struct statx facts;
+
+	if (stat_fd(fd, &facts) < 0 || (facts.stx_mode & S_IFMT) != type)
+		return false;
+	return type == S_IFIFO || (facts.stx_rdev_major == major && facts.stx_rdev_minor == minor);
+}
+
+bool is_directory(int fd)
+{
+	struct statx facts;
+
+	return stat_fd(fd, &facts) == 0 && S_ISDIR(facts.stx_mode);
+}
+
+/* The rootfs; before it is opened (an exec), the root that the joined mount namespace gave us. */
+static long root_fd(struct machine *m)
+{
+	if (m->root < 0)
+		m->root = (int)CALL4(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	return m->root;
+}
+
+int open_in_root(struct machine *m, const char *path, int flags, uint64_t resolve)
+{
+	struct open_how how = { .flags = (uint64_t)(unsigned)flags | O_CLOEXEC, .resolve = resolve | RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	long root = root_fd(m);
+	long fd = root;
+
+	if (root < 0)
+		return (int)root;
+	if (flags & O_CREAT)
+		how.mode = 0644;
+	if (!*path)
+		path = ".";
+	/* A rename or a mount anywhere may spoil the walk: EAGAIN asks for another try. */
+	for (int tries = 0; tries < 128; tries++) {
+		fd = CALL4(openat2, root, path, &how, sizeof how);
+		if (fd != -EAGAIN && fd != -EINTR)
+			break;
+	}
+	return (int)fd;
+}
+
+/*
+ * Write down, before it is done, that `name` will be made in the directory `parent`: the runtime removes it if the
+ * container fails to come up. "made\tMAJOR:MINOR\tINODE\tKIND\tDIRECTORY\tNAME\0\n"
+ */
+static int note_made(struct machine *m, int parent, const char *directory, const char *name, enum target_kind kind)
+{
+	char line[2 * PATH_MAX + 128];
+	const char *end = line + sizeof line;
+	struct statx facts;
+	char *to = line;
+	long written;
+
+	if (m->slots[SLOT_JOURNAL] < 0)
+		return 0;
+	if (stat_fd(parent, &facts) < 0)
+		return -EIO;
+	to = put_text(to, end, "made\t");
+	to = put_number(to, facts.stx_dev_major);
+	to = put_text(to, end, ":");
+	to = put_number(to, facts.stx_dev_minor);
+	to = put_text(to, end, "\t");
+	to = put_number(to, facts.stx_ino);
+	to = put_text(to, end, kind == TARGET_DIRECTORY ? "\td\t" : "\tf\t");
+	to = put_text(to, end, directory);
+	to = put_text(to, end, "\t");
+	to = put_text(to, end, name);
+	*to++ = 0;
+	if (to == end)
+		return -ENAMETOOLONG;
+	*to++ = '\n';
+	written = CALL3(write, m->slots[SLOT_JOURNAL], line, (size_t)(to - line));
+	return written < 0 ? (int)written : 0;
+}
+
+static int make_name(struct machine *m, int parent, const char *directory, const char *name, enum target_kind kind)
+{
+	int error = note_made(m, parent, directory, name, kind);
+	long fd;
+
+	if (error < 0)
+		return error;
+	if (kind == TARGET_DIRECTORY)
+		return (int)CALL3(mkdirat, parent, name, 0755);
+	fd = CALL4(openat, parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return (int)fd;
+	close_fd((int)fd);
+	return 0;
+}
+
+/* walk := what the dangling link directory/name points at, and the rest of walk behind it. */
+static int follow_link(int parent, char *walk, char *slash, char *rest)
+{
+	char content[PATH_MAX], joined[PATH_MAX];
+	const char *end = joined + sizeof joined;
+	const char *name = slash ? slash + 1 : walk;
+	long length = CALL4(readlinkat, parent, name, content, sizeof content - 1);
+	char *to = joined;
+
+	if (length < 0)
+		return (int)length;
+	content[length] = 0;
+	*to = 0;
+	if (content[0] != '/' && slash) {
+		*slash = 0;
+		to = put_text(to, end, walk);
+		to = put_text(to, end, "/");
+	}
+	to = put_text(to, end, content);
+	if (rest) {
+		to = put_text(to, end, "/");
+		to = put_text(to, end, rest);
+	}
+	if (to + 1 >= end)
+		return -ENAMETOOLONG;
+	memcpy(walk, joined, strlen(joined) + 1);
+	return 0;
+}
+
+/*
+ * One walk along `walk`, making what is missing. Returns an O_PATH descriptor, an error, or -ERANGE when a dangling
+ * link was replaced in `walk` by what it points at.
+ */
+static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, uint64_t resolve)
+{
+	SCOPED_FD parent = open_in_root(m, ".", O_PATH | O_DIRECTORY, 0);
+	char *at = walk;
+
+	if (parent < 0)
+		return parent;
+	for (;;) {
+		char *slash = NULL, *rest = NULL;
+		enum target_kind this_kind;
+		int fd, error;
+
+		while (*at == '/')
+			at++;
+		while (*at && *at != '/')
+			at++;
+		if (*at) {
+			*at = 0;
+			rest = at + 1;
+			while (*rest == '/')
+				rest++;
+			if (!*rest)
+				rest = NULL;
+		}
+		this_kind = rest ? TARGET_DIRECTORY : kind;
+		fd = open_in_root(m, walk, O_PATH, rest ? 0 : resolve);
+		if (fd == -ENOENT) {
+			for (char *c = walk; *c; c++)
+				if (*c == '/')
+					slash = c;
+			if (slash)
+				*slash = 0;
+			error = make_name(m, parent, slash ? walk : "", slash ? slash + 1 : walk, this_kind);
+			if (slash)
+				*slash = '/';
+			if (error == -EEXIST) {
+				if (resolve & RESOLVE_NO_SYMLINKS)
+					return -ELOOP;
+				error = follow_link(parent, walk, slash, rest);
+				return error < 0 ? error : -ERANGE;
+			}
+			if (error < 0)
+				return error;
+			fd = open_in_root(m, walk, O_PATH, rest ? 0 : resolve);
+		}
+		if (fd < 0 || !rest)
+			return fd;
+		close_fd(parent);
+		parent = fd;
+		*at = '/';
+	}
+}
+
+int open_or_make(struct machine *m, const char *path, enum target_kind kind, uint64_t resolve)
+{
+	char walk[PATH_MAX];
+	int fd = open_in_root(m, path, O_PATH, resolve);
+
+	if (fd != -ENOENT)
+		return fd;
+	if (strlen(path) >= sizeof walk)
+		return -ENAMETOOLONG;
+	memcpy(walk, path, strlen(path) + 1);
+	for (int links = 0; links < LINKS_MAX; links++) {
+		fd = walk_and_make(m, walk, kind, resolve);
+		if (fd != -ERANGE)
+			return fd;
+	}
+	return -ELOOP;
+}
+
+int open_parent(struct machine *m, const char *path, const char **name)
+{
+	char directory[PATH_MAX];
+	size_t length = strlen(path);
+
+	while (length && path[length - 1] != '/')
+		length--;
+	*name = path + length;
+	if (!**name)
+		return -EISDIR;
+	if (length >= sizeof directory)
+		return -ENAMETOOLONG;
+	memcpy(directory, path, length);
+	directory[length] = 0;
+	return open_or_make(m, directory, TARGET_DIRECTORY, 0);
+}
