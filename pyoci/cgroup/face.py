@@ -1,0 +1,482 @@
+"""The container's cgroups as every verb sees them: make, place, freeze, signal, remove. One face over v1 and v2.
+
+`directories` everywhere is what layout.directories() gave: controller -> absolute directory; {"": directory} is v2, anything
+else v1 (where "" is the cgroup2 hierarchy of a hybrid host). Limits are limits.py's. Sources: cgroups(7), the kernel's
+cgroup-v1/freezer-subsystem.rst, cgroup-v1/cpusets.rst, cgroup-v2.rst.
+"""
+
+from errno import EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, ETIMEDOUT
+from posix import O_CLOEXEC, O_RDONLY, O_WRONLY, close, getpid, kill, mkdir, open as sys_open, pread, rmdir, scandir, stat, write
+from select import POLLERR, POLLPRI, poll
+from time import monotonic, sleep
+
+from pyoci.errors import CleanupError, StateError, SyscallError
+
+SYSTEMD = "name=systemd"
+SIGKILL = 9
+FREEZE_TIMEOUT_S = 10.0
+REMOVE_TIMEOUT_S = 10.0
+# A task that was just cloned can't be moved yet (TASK_NEW): the kernel says EINVAL for some milliseconds.
+PLACE_ATTEMPTS = 6
+PLACE_PAUSE_S = 0.02
+
+
+def is_v2(directories):
+    """True for the {"": directory} of a host with cgroup2 alone."""
+    return len(directories) == 1 and "" in directories
+
+
+# --- making
+
+
+def make(directories, before):
+    """Make the cgroups that are missing, parents first, and return the created directories in order.
+
+    `before(path)` is called before each mkdir, for the undo journal. v1: empty cpuset files are copied from the parent down the
+    tree. v2: the controllers are enabled in every ancestor. A cgroup that exists already must be empty and not frozen.
+    name=systemd and a hybrid host's cgroup2 are made if possible. Raises SyscallError, StateError.
+    """
+    created = []
+    v2 = is_v2(directories)
+    for name, path in _unique(directories):
+        if _exists(path):
+            _refuse_used(directories, path)
+            if v2:
+                _enable_controllers(path)
+        else:
+            try:
+                _make_tree(path, before, created)
+            except SyscallError:
+                if v2 or name not in ("", SYSTEMD):
+                    raise
+                continue
+            if v2:
+                _enable_controllers(path)
+                _leave_invalid_mode(path)
+        if name == "cpuset":
+            _copy_cpuset(path)
+    return created
+
+
+def identities(created):
+    """path -> inode of each directory of `created`, for a later remove()."""
+    return {path: stat(path).st_ino for path in created}
+
+
+def _unique(directories):
+    """(controller, directory) without the repeats of co-mounted controllers; cpuset wins for a directory that it shares."""
+    found = {path: name for name, path in directories.items()}
+    if "cpuset" in directories:
+        found[directories["cpuset"]] = "cpuset"
+    return [(name, path) for path, name in found.items()]
+
+
+def _make_tree(path, before, created):
+    missing = []
+    while not _exists(path):
+        missing.append(path)
+        path = path.rpartition("/")[0]
+    for path in reversed(missing):
+        before(path)
+        try:
+            mkdir(path, 0o755)
+        except OSError as error:
+            raise SyscallError("mkdir", error.errno, path) from error
+        created.append(path)
+
+
+def _refuse_used(directories, path):
+    count = len(_processes_below(path))
+    if count:
+        raise StateError(f"container's cgroup is not empty: {count} process(es) found: {path}")
+    if frozen(directories):
+        raise StateError(f"container's cgroup unexpectedly frozen: {path}")
+
+
+def _copy_cpuset(path):
+    """A v1 cpuset takes no task before cpus and mems are set; the root's always are, so the way up ends there."""
+    for file in ("cpuset.cpus", "cpuset.mems"):
+        _inherit(path, file)
+
+
+def _inherit(path, file):
+    value = read_file(f"{path}/{file}").strip()
+    if not value and _exists(f"{path}/../{file}"):
+        value = _inherit(path.rpartition("/")[0], file)
+        write_file(f"{path}/{file}", value)
+    return value
+
+
+def _enable_controllers(path):
+    """Enable in every ancestor what it offers; what it refuses shows as a missing file when a limit is written."""
+    ancestors = []
+    path = path.rpartition("/")[0]
+    while _exists(f"{path}/cgroup.controllers"):
+        ancestors.append(path)
+        path = path.rpartition("/")[0]
+    for path in reversed(ancestors):
+        offered = read_file(f"{path}/cgroup.controllers").split()
+        enabled = read_file(f"{path}/cgroup.subtree_control").split()
+        missing = [f"+{name}" for name in offered if name not in enabled]
+        if missing and not _try_write(f"{path}/cgroup.subtree_control", " ".join(missing)):
+            for name in missing:
+                _try_write(f"{path}/cgroup.subtree_control", name)
+
+
+def _leave_invalid_mode(path):
+    """Below a threaded cgroup a new one is unusable until it is threaded too."""
+    if read_file(f"{path}/cgroup.type").strip() == "domain invalid":
+        _try_write(f"{path}/cgroup.type", "threaded")
+
+
+def delegate(directories, uid):
+    """v2: give the cgroup and its delegation files to the user `uid`, as a new cgroup namespace with a writable cgroup mount
+    wants. Nothing on v1. Raises SyscallError. cgroup-v2.rst#delegation"""
+    if not is_v2(directories):
+        return
+    from posix import chown
+
+    directory = directories[""]
+    try:
+        files = read_file("/sys/kernel/cgroup/delegate").split()
+    except SyscallError:
+        files = ["cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]
+    for path in [directory, *(f"{directory}/{file}" for file in files)]:
+        try:
+            chown(path, uid, -1)
+        except OSError as error:
+            if error.errno != ENOENT:
+                raise SyscallError("chown", error.errno, path) from error
+
+
+# --- processes
+
+
+def place(directories, pid, beside_pid=0):
+    """Move a process into the cgroups. `beside_pid`: on v2, where the container has put its processes into cgroups of its own
+    (EBUSY), join the one of that process. name=systemd and a hybrid host's cgroup2 may fail. Raises SyscallError."""
+    v2 = is_v2(directories)
+    for name, path in _unique(directories):
+        try:
+            _enter(path, pid)
+        except SyscallError as error:
+            if v2 and error.errno == EBUSY and beside_pid:
+                _enter(_cgroup2_of(beside_pid, path), pid)
+            elif v2 or name not in ("", SYSTEMD):
+                raise
+
+
+def _enter(path, pid):
+    for attempt in range(1, PLACE_ATTEMPTS + 1):
+        try:
+            return write_file(f"{path}/cgroup.procs", str(pid))
+        except SyscallError as error:
+            if error.errno != EINVAL or attempt == PLACE_ATTEMPTS:
+                raise
+        sleep(PLACE_PAUSE_S)
+
+
+def _cgroup2_of(pid, directory):
+    """The directory of a process's cgroup2, which must lie below the container's."""
+    for line in read_file(f"/proc/{pid}/cgroup").splitlines():
+        if line.startswith("0::"):
+            _, found, inner = ("/sys/fs/cgroup" + line[3:]).partition(directory + "/")
+            if found:
+                return f"{directory}/{inner}"
+    return directory
+
+
+def processes(directories):
+    """Sorted pids of the whole subtree; empty when the cgroup is gone. Raises SyscallError."""
+    return sorted(_processes_below(_main(directories)))
+
+
+def _main(directories):
+    """The hierarchy that stands for the container: v2's only one, else the freezer's, else that of devices."""
+    if is_v2(directories):
+        return directories[""]
+    return directories.get("freezer") or directories["devices"]
+
+
+def _processes_below(path):
+    found = set()
+    for directory in _subtree(path):
+        try:
+            text = read_file(f"{directory}/cgroup.procs")
+        except SyscallError as error:
+            if error.errno in (ENOENT, ENODEV):
+                continue
+            if error.errno != EOPNOTSUPP:
+                raise
+            text = read_file(f"{directory}/cgroup.threads")  # a threaded cgroup lists only threads
+        found.update(map(int, text.split()))
+    found.discard(0)  # how a process outside of our pid namespace is shown
+    return found
+
+
+def _subtree(path):
+    """The directory and all below it, parents first; what vanishes meanwhile is left out."""
+    found = [path]
+    for directory in found:
+        try:
+            if stat(directory).st_nlink <= 2:  # of itself and its name: no cgroup below
+                continue
+            with scandir(directory) as entries:
+                found.extend(entry.path for entry in entries if entry.is_dir(follow_symlinks=False))
+        except OSError as error:
+            if error.errno not in (ENOENT, ENODEV):
+                raise SyscallError("scandir", error.errno, directory) from error
+    return found
+
+
+def kill_all(directories, signal):
+    """Send a signal to every process of the subtree, so that none escapes by forking: v2 cgroup.kill for SIGKILL, otherwise
+    frozen first and thawed after. A cgroup that was frozen is thawed after SIGKILL (which acts in no frozen v1 cgroup) and
+    stays frozen after any other. The caller is never signalled. Raises SyscallError. cgroup-v2.rst"""
+    if signal == SIGKILL and is_v2(directories) and _try_write(f"{directories['']}/cgroup.kill", "1"):
+        return
+    was_frozen = frozen(directories)
+    held = was_frozen or _freeze_for_signal(directories)
+    try:
+        _signal_each(directories, signal)
+        # Only where it could not be frozen can a child have been missed; each round leaves fewer that could fork.
+        for _ in range(0 if held or signal != SIGKILL else 100):
+            if not _signal_each(directories, signal):
+                break
+            sleep(0.005)
+    finally:
+        if signal == SIGKILL or held and not was_frozen:
+            thaw(directories)
+
+
+def _freeze_for_signal(directories):
+    if getpid() in processes(directories):
+        return False  # it would stop ourselves
+    try:
+        freeze(directories, 2.0)
+    except SyscallError:
+        return False
+    return True
+
+
+def _signal_each(directories, signal):
+    """Signal every process but ourselves; the number reached."""
+    count = 0
+    for pid in processes(directories):
+        if pid == getpid():
+            continue
+        try:
+            kill(pid, signal)
+            count += 1
+        except OSError as error:
+            if error.errno != ESRCH:
+                raise SyscallError("kill", error.errno, str(pid)) from error
+    return count
+
+
+# --- freezing
+
+
+def frozen(directories):
+    """True if the cgroup was told to freeze itself (not through an ancestor); False when it is gone. Raises SyscallError."""
+    try:
+        if is_v2(directories):
+            return read_file(f"{directories['']}/cgroup.freeze").strip() == "1"
+        if "freezer" not in directories:
+            return False
+        if read_file(f"{directories['freezer']}/freezer.state").strip() == "THAWED":
+            return False
+        return read_file(f"{directories['freezer']}/freezer.self_freezing").strip() == "1"
+    except SyscallError as error:
+        if error.errno in (ENOENT, ENODEV):
+            return False
+        raise
+
+
+def freeze(directories, timeout_s=FREEZE_TIMEOUT_S):
+    """Freeze the cgroup and wait until it is frozen. Thaws it again and raises SyscallError (ETIMEDOUT) if it is not in time."""
+    deadline = monotonic() + timeout_s
+    done = _freeze_v2(directories[""], deadline) if is_v2(directories) else _freeze_v1(_freezer(directories), deadline)
+    if not done:
+        thaw(directories)
+        raise SyscallError("freeze", ETIMEDOUT, _main(directories))
+
+
+def thaw(directories):
+    """Let the processes run again. Raises SyscallError."""
+    if is_v2(directories):
+        write_file(f"{directories['']}/cgroup.freeze", "0")
+    elif "freezer" in directories:
+        write_file(f"{directories['freezer']}/freezer.state", "THAWED")
+
+
+def _freezer(directories):
+    if "freezer" not in directories:
+        raise SyscallError("freeze", EOPNOTSUPP, "this host has no freezer cgroup controller")
+    return directories["freezer"]
+
+
+def _freeze_v1(path, deadline):
+    """The v1 freezer needs asking again while processes fork or join; a thaw in between helps it (freezer-subsystem.rst)."""
+    attempt = 0
+    while True:
+        write_file(f"{path}/freezer.state", "FROZEN")
+        if read_file(f"{path}/freezer.state").strip() == "FROZEN":
+            return True
+        if monotonic() >= deadline:
+            return False
+        attempt += 1
+        if attempt % 50 == 0:
+            write_file(f"{path}/freezer.state", "THAWED")
+        if attempt > 5:
+            sleep(min(0.0001 * attempt, 0.01))
+
+
+def _freeze_v2(path, deadline):
+    write_file(f"{path}/cgroup.freeze", "1")
+    return wait_event(path, "frozen 1", deadline)
+
+
+def wait_event(path, line, deadline):
+    """v2: wait until cgroup.events has the line (`frozen 1`, `populated 0`); False past the deadline of time.monotonic()."""
+    fd = _open(f"{path}/cgroup.events", O_RDONLY)
+    try:
+        watch = poll()
+        watch.register(fd, POLLPRI | POLLERR)
+        while line not in _read_all(fd).splitlines():
+            left_s = deadline - monotonic()
+            if left_s <= 0:
+                return False
+            watch.poll(left_s * 1000)
+        return True
+    finally:
+        close(fd)
+
+
+# --- removing
+
+
+def remove(directories, identities, timeout_s=REMOVE_TIMEOUT_S):
+    """Remove the given cgroups and what the container made below them, deepest first.
+
+    `identities`: path -> inode, or None where it is not known, as identities() gave it; nothing else is touched, and a
+    directory with another inode is a stranger's and stays. A missing one is fine. A busy one (its last process is just
+    dying) is tried again until timeout_s. Raises CleanupError with all that is left, after everything was tried.
+    `directories` may be {}: it is there for the callers' symmetry.
+    """
+    deadline = monotonic() + timeout_s
+    leftovers = []
+    for path in sorted(identities, key=lambda path: -path.count("/")):
+        failed = _remove_tree(path, identities[path], deadline, identities)
+        if failed:
+            leftovers.append(failed)
+    if leftovers:
+        raise CleanupError(leftovers)
+
+
+def _remove_tree(path, inode, deadline, ours):
+    """"" when it is gone or not ours, else what failed."""
+    pause_s = 0.001
+    while True:
+        number = _rmdir(path, inode)
+        if not number:
+            return ""
+        if number != EBUSY:
+            return str(SyscallError("rmdir", number, path))
+        _remove_below(path)
+        number = _rmdir(path, inode)
+        if not number:
+            return ""
+        if number != EBUSY or monotonic() >= deadline:
+            return _why_busy(path, number, ours)
+        sleep(pause_s)
+        pause_s = min(pause_s * 2, 0.05)
+
+
+def _rmdir(path, inode):
+    """0 when it is gone or a stranger's, else the errno."""
+    try:
+        if inode is not None and stat(path).st_ino != inode:
+            return 0
+        rmdir(path)
+    except OSError as error:
+        return 0 if error.errno in (ENOENT, ENODEV) else error.errno
+    return 0
+
+
+def _remove_below(path):
+    for directory in reversed(_subtree(path)[1:]):
+        try:
+            rmdir(directory)
+        except OSError as error:
+            if error.errno not in (ENOENT, EBUSY):
+                raise SyscallError("rmdir", error.errno, directory) from error
+
+
+def _why_busy(path, number, ours):
+    try:
+        count = len(_processes_below(path))
+    except SyscallError:
+        count = 0
+    held = f" ({count} process(es) left)" if count else ""
+    return str(SyscallError("rmdir", number, path + held))
+
+
+# --- files
+
+
+def read_file(path):
+    """The whole text of a cgroup file. Raises SyscallError."""
+    fd = _open(path, O_RDONLY)
+    try:
+        return _read_all(fd)
+    except OSError as error:
+        raise SyscallError("read", error.errno, path) from error
+    finally:
+        close(fd)
+
+
+def write_file(path, value):
+    """Write `value` to a cgroup file with one write(2). Raises SyscallError."""
+    fd = _open(path, O_WRONLY)
+    try:
+        write(fd, value.encode())
+    except OSError as error:
+        raise SyscallError("write", error.errno, path) from error
+    finally:
+        close(fd)
+
+
+def _try_write(path, value):
+    try:
+        write_file(path, value)
+    except SyscallError:
+        return False
+    return True
+
+
+def _open(path, flags):
+    try:
+        return sys_open(path, flags | O_CLOEXEC)
+    except OSError as error:
+        raise SyscallError("open", error.errno, path) from error
+
+
+def _read_all(fd):
+    """From the start, whatever was read before."""
+    parts = []
+    offset = 0
+    while part := pread(fd, 65536, offset):
+        parts.append(part)
+        offset += len(part)
+    return b"".join(parts).decode()
+
+
+def _exists(path):
+    try:
+        stat(path)
+    except OSError as error:
+        if error.errno == ENOENT:
+            return False
+        raise SyscallError("stat", error.errno, path) from error
+    return True
