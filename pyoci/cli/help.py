@@ -80,9 +80,9 @@ def version_text():
 
 def _libseccomp_version():
     try:
-        from pyoci.seccomp.program import library_version
+        from pyoci.seccomp.binding import version
 
-        return library_version()
+        return version()
     except Exception:  # --version answers also where the shim is not built
         return "none"
 

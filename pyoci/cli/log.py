@@ -8,7 +8,6 @@ import posix
 import time
 from _json import encode_basestring  # the C function behind json.dumps of a string; `import json` costs 8 ms
 
-LARGEST_CONFIG_BYTES = 16 << 20
 
 
 def write_record(settings, level, text):
@@ -40,24 +39,20 @@ def without_surrogates(text):
     return "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in text)
 
 
-def line_in_config(command, path):
-    """The line of config path `path` in the bundle's config.json, 0 if it is not found there."""
+def line_in_document(command, document, path):
+    """The line of config path `path` in the file that the command line named for `document`, 0 if it is not found there."""
+    from pyoci.spec.decode import locate, read_document
+
+    file = _file_of(command, document)
+    return locate(read_document(file, document=document), path) if file else 0
+
+
+def _file_of(command, document):
     from pyoci.cli.options import absolute
-    from pyoci.spec.decode import locate
 
-    bundle = command.values.get("bundle") or (command.arguments[0] if command.verb == "plan" and command.arguments else ".")
-    fd = posix.open(f"{absolute(bundle)}/config.json", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NONBLOCK)
-    try:
-        text = _read_all(fd)
-    finally:
-        posix.close(fd)
-    return locate(text, path) or 0
-
-
-def _read_all(fd):
-    data = b""
-    while chunk := posix.read(fd, 1 << 20):
-        data += chunk
-        if len(data) > LARGEST_CONFIG_BYTES:
-            return ""
-    return data.decode("utf-8", "replace")
+    values = command.values
+    if document == "config.json" and command.verb in ("create", "run", "plan"):
+        bundle = command.arguments[0] if command.verb == "plan" and command.arguments else values.get("bundle") or "."
+        return f"{absolute(bundle)}/config.json"
+    named = {"process.json": values.get("process"), "resources.json": values.get("resources")}.get(document)
+    return None if named == "-" else named

@@ -296,15 +296,13 @@ def _escaped(character):
 
 def _fill_line(command, error):
     """Look up the line of the config path; only an explanation, so whatever prevents it is left alone."""
-    if command.verb not in ("create", "run", "plan") or getattr(error, "document", "config.json") != "config.json":
-        return
     path = getattr(error, "path", "") or getattr(error, "origin", "")
     if not path or path == "default":
         return
     try:
-        from pyoci.cli.log import line_in_config
+        from pyoci.cli.log import line_in_document
 
-        error.line = line_in_config(command, path)
+        error.line = line_in_document(command, getattr(error, "document", "config.json"), path)
     except Exception:
         error.line = 0
 

@@ -3,6 +3,7 @@
 from pyoci.cli.main import write_output
 from pyoci.cli.options import SWITCH
 from pyoci.errors import UsageError
+from pyoci.spec.decode import encode
 
 _UNITS_NS = {"ns": 1, "us": 10**3, "\u00b5s": 10**3, "\u03bcs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
@@ -60,6 +61,4 @@ def call(command):
 
 
 def _print(event):
-    import json  # cold
-
-    write_output(json.dumps(event, separators=(",", ":"), ensure_ascii=False) + "\n")
+    write_output(encode(event) + "\n")

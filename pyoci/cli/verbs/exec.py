@@ -21,7 +21,7 @@ OPTIONS = (
     ("tty", "t", SWITCH, "", "give the process a terminal"),
     ("user", "u", TEXT, "UID[:GID]", "user and group; without GID the container's own group"),
     ("additional-gids", "g", LIST, "GID", "add a supplementary group"),
-    ("process", "p", TEXT, "FILE", "read the process from a JSON file (flags above are then ignored)"),
+    ("process", "p", TEXT, "FILE", "read the process from a JSON file (the flags that would change it are then ignored)"),
     DETACH,
     PID_FILE,
     ("process-label", "", TEXT, "LABEL", "SELinux label of the process (not supported yet)"),
@@ -169,6 +169,6 @@ def parse_cgroups(words):
 
 def read_process(path):
     """The process object in a JSON file. Raises ConfigError, SyscallError."""
-    from pyoci.spec.decode import read_file
+    from pyoci.spec.decode import decode, read_document
 
-    return read_file(path, "process.json")
+    return decode(read_document(path, document="process.json"), "process.json")

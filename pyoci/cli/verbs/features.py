@@ -1,6 +1,7 @@
 """pyoci features: what this runtime can do, as features.md describes it."""
 
 from pyoci.cli.main import write_output
+from pyoci.spec.decode import encode
 
 SUMMARY = "print what this runtime supports as JSON"
 USAGE = ""
@@ -12,6 +13,4 @@ ARGUMENTS = (0, 0)
 
 
 def call(command):
-    import json  # cold
-
-    write_output(json.dumps(command.runtime().features(), indent=4, ensure_ascii=False) + "\n")
+    write_output(encode(command.runtime().features(), "    ") + "\n")

@@ -5,6 +5,7 @@ import posix
 from pyoci.cli.main import write_output
 from pyoci.cli.options import SWITCH, TEXT
 from pyoci.errors import SyscallError, UsageError
+from pyoci.spec.decode import encode
 
 SUMMARY = "list the containers of the state directory"
 USAGE = ""
@@ -30,7 +31,7 @@ def call(command):
     elif style == "table":
         write_output(table(states))
     elif style == "json":
-        write_output(json_line(states or None))
+        write_output(encode(states or None) + "\n")  # `null` if there is none, as Go prints it
     else:
         raise UsageError("invalid format option")
 
@@ -54,10 +55,3 @@ def table(states):
 
 def _row(state):
     return tuple(str(state.get(key, "")) for key in ("id", "pid", "status", "bundle", "created", "owner"))
-
-
-def json_line(value):
-    """`value` on one line, as Go prints it: no spaces, `null` for None."""
-    import json  # cold: not a verb that engines call in a hurry
-
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"

@@ -2,6 +2,7 @@
 
 from pyoci.cli.main import write_output
 from pyoci.cli.options import BUNDLE, SWITCH, absolute
+from pyoci.spec.decode import encode
 
 SUMMARY = "print what create, start and delete would do for a bundle"
 USAGE = "[bundle]"
@@ -19,11 +20,7 @@ def call(command):
 
 
 def _json_text(document):
-    if isinstance(document, str):
-        return _ended(document)
-    import json  # cold: for people and tools, not for engines
-
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return _ended(document if isinstance(document, str) else encode(document, "  "))
 
 
 def _ended(text):

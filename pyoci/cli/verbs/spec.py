@@ -4,6 +4,7 @@ import posix
 
 from pyoci.cli.options import BUNDLE, SWITCH, absolute
 from pyoci.errors import PyociError, SyscallError
+from pyoci.spec.decode import encode
 
 SUMMARY = "write a config.json to start from"
 USAGE = ""
@@ -15,10 +16,8 @@ ARGUMENTS = (0, 0)
 
 
 def call(command):
-    import json  # cold
-
     document = command.runtime().spec(rootless=command.values.get("rootless", False))
-    write_new_file(f"{absolute(command.values.get('bundle') or '.')}/config.json", json.dumps(document, indent="\t", ensure_ascii=False) + "\n")
+    write_new_file(f"{absolute(command.values.get('bundle') or '.')}/config.json", encode(document, "\t") + "\n")
 
 
 def write_new_file(path, text):

@@ -36,9 +36,8 @@ OPTIONS = (
 ARGUMENTS = (1, 1)
 
 HIGHEST_U64 = 2**64 - 1
-LARGEST_DOCUMENT_BYTES = 16 << 20
 
-# flag -> (object, member, reader)
+# (flag, member of cpu, lowest, highest), (flag, member of memory)
 _CPU = (
     ("cpu-period", "period", 0, HIGHEST_U64),
     ("cpu-quota", "quota", -(2**63), 2**63 - 1),
@@ -121,6 +120,6 @@ def _power(suffix):
 
 def read_resources(source):
     """The object in a JSON file, or on standard input for "-". Raises ConfigError, SyscallError."""
-    from pyoci.spec.decode import read_file
+    from pyoci.spec.decode import decode, read_document
 
-    return read_file("/dev/stdin" if source == "-" else source, "resources.json")
+    return decode(read_document(0 if source == "-" else source, document="resources.json"), "resources.json")
