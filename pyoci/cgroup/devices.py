@@ -5,8 +5,14 @@ Sources: cgroup-v2.rst#device-controller, bpf(2), the kernel's bpf instruction s
 """
 
 from _struct import pack
+from posix import O_DIRECTORY, O_RDONLY, close
 
+from pyoci.cgroup.face import open_file
 from pyoci.cgroup.limits import ANY, EVERYTHING, MKNOD, READ, WRITE
+from pyoci.errors import SyscallError
+from pyoci.native._sys import ffi, lib
+
+MAX_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS of the kernel
 
 # bpf.h: a device's type is 1 for block, 2 for character; the access bits are 1 mknod, 2 read, 4 write.
 TYPES = {"b": 1, "c": 2}
@@ -92,3 +98,48 @@ def _kernel_bits(access):
 
 def _insn(opcode, register=0, source=0, offset=0, value=0):
     return pack("<BBhI", opcode, source << 4 | register, offset, value & 0xFFFFFFFF)
+
+
+# --- attaching
+
+
+def attach(directory, program):
+    """Attach the program to the cgroup, in the place of the ones attached before; at no moment is there none.
+
+    Raises SyscallError. Programs of a cgroup above stay in force beside it.
+    """
+    fd = open_file(directory, O_RDONLY | O_DIRECTORY)
+    opened = []
+    try:
+        program_fd = _checked("bpf load", lib.sys_bpf_device_load(program, len(program) // 8), directory)
+        opened.append(program_fd)
+        old = _attached(fd, directory)
+        opened += old
+        replaced_fd = old[0] if len(old) == 1 else -1
+        _checked("bpf attach", lib.sys_bpf_device_attach(fd, program_fd, replaced_fd), directory)
+        for old_fd in old if replaced_fd < 0 else ():
+            _checked("bpf detach", lib.sys_bpf_device_detach(fd, old_fd), directory)
+    finally:
+        for each in (*opened, fd):
+            close(each)
+
+
+def _attached(cgroup_fd, directory):
+    """Descriptors of the programs that are attached to this cgroup itself."""
+    ids = ffi.new(f"unsigned int[{MAX_PROGRAMS}]")
+    count = _checked("bpf query", lib.sys_bpf_device_query(cgroup_fd, ids, MAX_PROGRAMS), directory)
+    found = []
+    try:
+        for index in range(count):
+            found.append(_checked("bpf", lib.sys_bpf_program_by_id(ids[index]), f"program {ids[index]} of {directory}"))
+    except SyscallError:
+        for each in found:
+            close(each)
+        raise
+    return found
+
+
+def _checked(call, result, on):
+    if result < 0:
+        raise SyscallError(call, -result, on)
+    return result

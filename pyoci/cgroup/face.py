@@ -39,7 +39,7 @@ def make(directories, before):
     created = []
     v2 = is_v2(directories)
     for name, path in _unique(directories):
-        if _exists(path):
+        if exists(path):
             _refuse_used(directories, path)
             if v2:
                 _enable_controllers(path)
@@ -73,7 +73,7 @@ def _unique(directories):
 
 def _make_tree(path, before, created):
     missing = []
-    while not _exists(path):
+    while not exists(path):
         missing.append(path)
         path = path.rpartition("/")[0]
     for path in reversed(missing):
@@ -101,7 +101,7 @@ def _copy_cpuset(path):
 
 def _inherit(path, file):
     value = read_file(f"{path}/{file}").strip()
-    if not value and _exists(f"{path}/../{file}"):
+    if not value and exists(f"{path}/../{file}"):
         value = _inherit(path.rpartition("/")[0], file)
         write_file(f"{path}/{file}", value)
     return value
@@ -111,7 +111,7 @@ def _enable_controllers(path):
     """Enable in every ancestor what it offers; what it refuses shows as a missing file when a limit is written."""
     ancestors = []
     path = path.rpartition("/")[0]
-    while _exists(f"{path}/cgroup.controllers"):
+    while exists(f"{path}/cgroup.controllers"):
         ancestors.append(path)
         path = path.rpartition("/")[0]
     for path in reversed(ancestors):
@@ -339,7 +339,7 @@ def _freeze_v2(path, deadline):
 
 def wait_event(path, line, deadline):
     """v2: wait until cgroup.events has the line (`frozen 1`, `populated 0`); False past the deadline of time.monotonic()."""
-    fd = _open(f"{path}/cgroup.events", O_RDONLY)
+    fd = open_file(f"{path}/cgroup.events", O_RDONLY)
     try:
         watch = poll()
         watch.register(fd, POLLPRI | POLLERR)
@@ -427,7 +427,7 @@ def _why_busy(path, number, ours):
 
 def read_file(path):
     """The whole text of a cgroup file. Raises SyscallError."""
-    fd = _open(path, O_RDONLY)
+    fd = open_file(path, O_RDONLY)
     try:
         return _read_all(fd)
     except OSError as error:
@@ -438,7 +438,7 @@ def read_file(path):
 
 def write_file(path, value):
     """Write `value` to a cgroup file with one write(2). Raises SyscallError."""
-    fd = _open(path, O_WRONLY)
+    fd = open_file(path, O_WRONLY)
     try:
         write(fd, value.encode())
     except OSError as error:
@@ -455,7 +455,8 @@ def _try_write(path, value):
     return True
 
 
-def _open(path, flags):
+def open_file(path, flags):
+    """A descriptor, close-on-exec. Raises SyscallError."""
     try:
         return sys_open(path, flags | O_CLOEXEC)
     except OSError as error:
@@ -472,7 +473,8 @@ def _read_all(fd):
     return b"".join(parts).decode()
 
 
-def _exists(path):
+def exists(path):
+    """Whether there is something at `path`. Raises SyscallError where that can't be told."""
     try:
         stat(path)
     except OSError as error:

@@ -7,7 +7,7 @@ Sources: config-linux.md#control-groups and below; the kernel's cgroup-v1/*.rst 
 
 from errno import EBUSY, EINVAL, ENOENT
 
-from pyoci.cgroup.face import _exists, read_file, write_file
+from pyoci.cgroup.face import exists, read_file, write_file
 from pyoci.errors import ConfigError, SyscallError, UnsupportedConfig
 from pyoci.spec.read import number, sections
 
@@ -109,7 +109,7 @@ def _write_line(directory, one, value):
 
 def _write_instead(directory, one, value, error):
     other = INSTEAD.get(one.file)
-    if other and _exists(f"{directory}/{other}"):
+    if other and exists(f"{directory}/{other}"):
         return write_file(f"{directory}/{other}", io_weight(value) if other == "io.weight" else value)
     if one.optional:
         return None
@@ -199,6 +199,22 @@ def swap_checked(limit, swap):
 def shares_unless_idle(cpu):
     """cpu.shares, or None when unset or the cgroup is to be idle (the kernel then refuses a weight)."""
     return None if cpu.get("idle") == 1 else positive(cpu, "shares", "linux.resources.cpu.shares")
+
+
+def idle_flag(cpu):
+    """cpu.idle, 0 or 1, or None when absent."""
+    idle = number(cpu, "idle", "linux.resources.cpu.idle")
+    if idle not in (None, 0, 1):
+        raise ConfigError("linux.resources.cpu.idle", f"{idle} is not 0 or 1", "config-linux.md#cpu")
+    return idle
+
+
+def burst_us(cpu):
+    """cpu.burst in microseconds, or None when absent; 0 is a wish too."""
+    burst = number(cpu, "burst", "linux.resources.cpu.burst")
+    if burst is not None and burst < 0:
+        raise ConfigError("linux.resources.cpu.burst", f"{burst} is negative", "config-linux.md#cpu")
+    return burst
 
 
 def device_of(entry, path):

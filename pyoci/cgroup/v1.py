@@ -4,8 +4,8 @@ Sources: config-linux.md; the kernel's cgroup-v1/memory.rst, devices.rst, blkio-
 """
 
 from pyoci.cgroup.limits import (
-    AFTER, ANY, BEFORE, EVERYTHING, READ, ROOT, WRITE, Write, access_text, device_of, device_range, device_rules, devices_origin,
-    hugepage_limits, need, pids_limit, positive, rdma_lines, shares_unless_idle, signed, swap_checked, weight_checked,
+    AFTER, ANY, BEFORE, EVERYTHING, READ, ROOT, WRITE, Write, access_text, burst_us, device_of, device_range, device_rules,
+    devices_origin, hugepage_limits, idle_flag, need, pids_limit, positive, rdma_lines, shares_unless_idle, signed, swap_checked, weight_checked,
 )  # fmt: skip
 from pyoci.errors import ConfigError, UnsupportedConfig
 from pyoci.spec.read import boolean, number, section, sections, string
@@ -56,11 +56,11 @@ def _cpuset(resources, found):
 
 def _cpu(resources, found):
     cpu = section(resources, "cpu", "linux.resources.cpu")
-    idle = number(cpu, "idle", "linux.resources.cpu.idle")
+    idle = idle_flag(cpu)
     shares = shares_unless_idle(cpu)
     period = positive(cpu, "period", "linux.resources.cpu.period")
     quota = number(cpu, "quota", "linux.resources.cpu.quota")
-    burst = number(cpu, "burst", "linux.resources.cpu.burst")
+    burst = burst_us(cpu)
     rt_period = positive(cpu, "realtimePeriod", "linux.resources.cpu.realtimePeriod")
     rt_runtime = number(cpu, "realtimeRuntime", "linux.resources.cpu.realtimeRuntime")
     if shares is not None and not MIN_SHARES <= shares <= MAX_SHARES:

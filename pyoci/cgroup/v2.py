@@ -5,8 +5,8 @@ kernelTCP and useHierarchy, which nothing has honoured for years, are accepted a
 """
 
 from pyoci.cgroup.limits import (
-    AFTER, BEFORE, DEVICE_PROGRAM, ROOT, Write, device_of, device_rules, devices_origin, hugepage_limits, need, pids_limit,
-    positive, rdma_lines, rule_text, shares_unless_idle, signed, swap_checked, weight_checked,
+    AFTER, BEFORE, DEVICE_PROGRAM, ROOT, Write, burst_us, device_of, device_rules, devices_origin, hugepage_limits, idle_flag,
+    need, pids_limit, positive, rdma_lines, rule_text, shares_unless_idle, signed, swap_checked, weight_checked,
 )  # fmt: skip
 from pyoci.errors import ConfigError, UnsupportedConfig
 from pyoci.spec.read import boolean, number, section, sections, string, string_map
@@ -61,11 +61,11 @@ def cpu_weight(shares):
 
 def _cpu(resources, found):
     cpu = section(resources, "cpu", "linux.resources.cpu")
-    idle = number(cpu, "idle", "linux.resources.cpu.idle")
+    idle = idle_flag(cpu)
     shares = shares_unless_idle(cpu)
     period = positive(cpu, "period", "linux.resources.cpu.period")
     quota = number(cpu, "quota", "linux.resources.cpu.quota")
-    burst = number(cpu, "burst", "linux.resources.cpu.burst")
+    burst = burst_us(cpu)
     cpus = string(cpu, "cpus", "linux.resources.cpu.cpus")
     mems = string(cpu, "mems", "linux.resources.cpu.mems")
     for name in ("realtimeRuntime", "realtimePeriod"):
