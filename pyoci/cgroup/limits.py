@@ -101,6 +101,8 @@ def _write_line(directory, one, value):
     except SyscallError as error:
         if error.call == "open" and error.errno == ENOENT:
             _write_instead(directory, one, value, error)
+        elif error.errno == EINVAL and one.file == "cpu.rt_runtime_us" and _lend_realtime(directory, value):
+            write_file(path, value)
         elif error.errno == EINVAL and one.file in RELAX_FIRST:
             _relax_and_write(directory, path, RELAX_FIRST[one.file], value)
         else:
@@ -139,6 +141,18 @@ def _relax_and_write(directory, path, partner, value):
     except SyscallError as error:
         write_file(partner_path, old)
         raise _with_facts(error, path, value) from error
+
+
+def _lend_realtime(directory, runtime_us):
+    """A v1 cgroup's realtime share comes out of its parent's, and a new parent has none: give it to those. True if any took it."""
+    without = []
+    path = directory.rpartition("/")[0]
+    while exists(f"{path}/cpu.rt_runtime_us") and read_file(f"{path}/cpu.rt_runtime_us").strip() == "0":
+        without.append(path)
+        path = path.rpartition("/")[0]
+    for path in reversed(without):
+        write_file(f"{path}/cpu.rt_runtime_us", runtime_us)
+    return bool(without)
 
 
 def _with_facts(error, path, value):
