@@ -153,6 +153,9 @@ ABILITIES = {
     "valgrind": program("valgrind"),
     "strace": program("strace"),
     "git": program("git"),
+    "groff": program("groff"),
+    "zsh": program("zsh"),
+    "fish": program("fish"),
     "newuidmap": program("newuidmap"),
     "criu": lambda: succeed("criu", "check"),
 }

@@ -29,12 +29,13 @@ def parse_signal(word):
         pass
     import _signal  # built in; the names of this architecture's numbers
 
+    # isascii of the word itself: upper() makes S of more letters than s.
     name, plus, offset = word.upper().partition("+")
     name = name.removeprefix("SIG")
-    found = getattr(_signal, f"SIG{name}", None) if name.isascii() and name.isalnum() else None
+    found = getattr(_signal, f"SIG{name}", None) if word.isascii() and name.isalnum() else None
     if isinstance(found, int) and not plus:
         return int(found)
-    if name == "RTMIN":
+    if word.isascii() and name == "RTMIN":
         try:
             return _signal.SIGRTMIN + number(offset, 0, _signal.SIGRTMAX - _signal.SIGRTMIN)
         except ValueError:
