@@ -101,19 +101,24 @@ def library_path():
     return ffi.string(text).decode(errors="surrogateescape")
 
 
-def resolve_syscall(arch, syscall):
-    """A name to its number on the architecture, or a number to its name, as upstream does.
+def number_of(arch, name):
+    """A call's number on the architecture, a pseudo number below -1 for one that exists elsewhere or is multiplexed there, UNKNOWN_SYSCALL for no call."""
+    return lib.libseccomp_resolve(int(arch), c_text(name))
 
-    A call that exists elsewhere has a pseudo number below -1; an unknown name raises SyscallError (ENOENT).
-    """
-    if isinstance(syscall, str):
-        number = lib.libseccomp_resolve(int(arch), c_text(syscall))
-        if number == UNKNOWN_SYSCALL:
-            raise SyscallError("seccomp_syscall_resolve_name", 2, syscall)
-        return number
+
+def name_of(arch, number):
+    """The name of a number on the architecture, or None."""
     name = ffi.new("char[]", 256)
-    checked(lib.libseccomp_syscall_name(int(arch), syscall, name, len(name)), "seccomp_syscall_resolve_num", str(syscall))
-    return ffi.string(name)
+    length = lib.libseccomp_syscall_name(int(arch), number, name, len(name))
+    return ffi.string(name).decode() if length > 0 else None
+
+
+def resolve_syscall(arch, syscall):
+    """A name (str) to its number, or a number to its name (bytes), as upstream does it. SyscallError (ENOENT) for an unknown one."""
+    found = number_of(arch, syscall) if isinstance(syscall, str) else name_of(arch, syscall)
+    if found in (None, UNKNOWN_SYSCALL):
+        raise SyscallError("seccomp_syscall_resolve", 2, str(syscall))
+    return found.encode() if isinstance(found, str) else found
 
 
 def kernel_has_action(action):

@@ -4,10 +4,10 @@ A C library tries a new call and takes the old one if the answer is ENOSYS. A fi
 name the call. So a few instructions go before libseccomp's program, and answer ENOSYS for every number above the *horizon* of its architecture: the
 largest number that the profile names there, yet never below CERTAINLY_KNOWN, so that a short list of old calls keeps its own default errno.
 Not for a default action that lets new calls through (allow, log), nor for a tracer, who can say ENOSYS himself. Pure.
-Source: seccomp(2); docs/decisions for the choice of the horizon.
+Source: seccomp(2), syscalls(2); docs/decisions for the choice of the horizon.
 """
 
-from struct import pack
+from _struct import pack
 
 ENOSYS = 38
 RET_ENOSYS = 0x00050000 | ENOSYS
@@ -19,8 +19,10 @@ CERTAINLY_KNOWN = "rseq"
 
 ARCH_X86_64, ARCH_X32, ARCH_ARM, ARCH_S390, ARCH_S390X = 0xC000003E, 0x4000003E, 0x40000028, 0x00000016, 0x80000016
 X32_BIT = 0x40000000
+X32_OWN = (X32_BIT | 512, X32_BIT | 547)  # x32's variants of old calls: high numbers, and none of them new
 ARM_PRIVATE = 0x000F0000  # breakpoint, cacheflush and set_tls live from here on
 LAST_NUMBER = 0x7FFFFFFF  # what is negative is no call: a tracer's -1 means "skip it"
+MOST_NEWER = 300  # how far beyond CERTAINLY_KNOWN a library's table is searched; it has gone 135 in eight years
 
 # struct sock_filter codes, linux/bpf_common.h.
 LD_W_ABS, JA, JEQ_K, JGT_K, JGE_K, RET_K = 0x20, 0x05, 0x15, 0x25, 0x35, 0x06
@@ -32,22 +34,35 @@ def is_needed(default_action):
     return default_action & ACTION_MASK not in PERMISSIVE_ACTIONS and default_action != RET_ENOSYS
 
 
-def horizons(arches, names, resolve):
-    """{architecture: the largest number that the author knew}; resolve(architecture, name as bytes) is libseccomp's, negative for what has no number."""
+def horizons(arches, names, number_of, name_of):
+    """{architecture: the largest number that the author knew}.
+
+    number_of(architecture, name) and name_of(architecture, number) are libseccomp's tables: negative, and None, for what they lack. The table is searched by
+    number: by name, 32-bit x86 hides the own numbers of calls that socketcall and ipc multiplex.
+    """
     found = {}
     for arch in arches:
-        private = ARM_PRIVATE if arch == ARCH_ARM else LAST_NUMBER
-        encoded = [name.encode(errors="replace") for name in [CERTAINLY_KNOWN, *names] if "\0" not in name]
-        found[arch] = max((number for number in (resolve(arch, name) for name in encoded) if 0 <= number < private), default=LAST_NUMBER)
+        known = number_of(arch, CERTAINLY_KNOWN)
+        last = X32_OWN[0] if arch == ARCH_X32 else known + MOST_NEWER
+        newer = [number for number in range(known + 1, last) if name_of(arch, number) in names]
+        found[arch] = LAST_NUMBER if known < 0 else max(newer, default=known)
     return found
 
 
 def new_numbers(arch, horizon):
     """[(first, last)] of the numbers that get ENOSYS on the architecture."""
-    last = {ARCH_ARM: ARM_PRIVATE - 1, ARCH_X86_64: X32_BIT - 1}.get(arch, LAST_NUMBER)
-    ranges = [(horizon + 1, last)] if horizon < last else []
-    # s390 passes large numbers in a register; one that the kernel does not know arrives as 0, which is no call any more.
-    return [(0, 0), *ranges] if arch in (ARCH_S390, ARCH_S390X) else ranges
+    if arch == ARCH_X86_64:
+        ranges = [(horizon + 1, X32_BIT - 1)]
+    elif arch == ARCH_X32:
+        ranges = [(horizon + 1, X32_OWN[0] - 1), (X32_OWN[1] + 1, LAST_NUMBER)]
+    elif arch == ARCH_ARM:
+        ranges = [(horizon + 1, ARM_PRIVATE - 1)]
+    elif arch in (ARCH_S390, ARCH_S390X):
+        # It passes large numbers in a register; one that the kernel does not know arrives as 0, which is no call any more.
+        ranges = [(0, 0), (horizon + 1, LAST_NUMBER)]
+    else:
+        ranges = [(horizon + 1, LAST_NUMBER)]
+    return [(first, last) for first, last in ranges if first <= last]
 
 
 def audit_arch(arch):

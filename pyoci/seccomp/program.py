@@ -15,7 +15,6 @@ CLAUSE = "config-linux.md#seccomp"
 EPERM = 1
 EOPNOTSUPP_ERRNOS = (22, 95)  # how a library without an attribute says so
 EEXIST = 17
-MOST_ERRNO = 0xFFFF  # the 16 bits of SECCOMP_RET_DATA
 MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 INSTRUCTION_BYTES = 8
 MOST_RULES_TESTED_IN_TURN = 32  # above this a binary tree over the numbers is the faster program
@@ -32,7 +31,8 @@ ACTIONS = {
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_NOTIFY": NOTIFY,
 }
-ACTIONS_WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+# The most that each takes: libseccomp's limit for an errno, the 16 bits of SECCOMP_RET_DATA for a tracer's message.
+ACTIONS_WITH_ERRNO = {"SCMP_ACT_ERRNO": 4094, "SCMP_ACT_TRACE": 0xFFFF}
 
 OPERATORS = {
     "SCMP_CMP_NE": 1,
@@ -116,7 +116,7 @@ def compile_filter(seccomp, *, native_arch=None, supported_flags=None):
     native = arch_named(binding, native_arch, "") if native_arch else binding.Arch()
     filter_ = new_filter(binding, default_action, native)
     arches = add_architectures(binding, filter_, native, architectures)
-    add_rules(binding, filter_, native, rules, default_action, warnings)
+    add_rules(binding, filter_, rules, default_action, warnings)
     bpf = stub_for(binding, arches, rules, default_action) + filter_.to_bytes()
     if len(bpf) > MOST_INSTRUCTIONS * INSTRUCTION_BYTES:
         count = len(bpf) // INSTRUCTION_BYTES
@@ -165,7 +165,7 @@ def read_action(owner, key, errno_key, path):
         return ACTIONS[name] | (EPERM if name in ACTIONS_WITH_ERRNO else 0)
     if name not in ACTIONS_WITH_ERRNO:
         raise ConfigError(f"{path}.{errno_key}", f"{name} takes no errno", CLAUSE)
-    return ACTIONS[name] | read_number(owner, errno_key, path, MOST_ERRNO)
+    return ACTIONS[name] | read_number(owner, errno_key, path, ACTIONS_WITH_ERRNO[name])
 
 
 def read_number(owner, key, path, most):
@@ -324,14 +324,15 @@ def add_architectures(binding, filter_, native, architectures):
     return numbers
 
 
-def add_rules(binding, filter_, native, rules, default_action, warnings):
+def add_rules(binding, filter_, rules, default_action, warnings):
     """Add the rules that change anything, each conflict blamed on its name in the document."""
     numbered = []
     for rule in rules:
         if rule.action == default_action:
             continue  # libseccomp refuses a rule that says what happens anyway
-        number = number_of(binding, native, rule.name)
-        if number is None:
+        # The library takes its own machine's numbers, whatever machine the filter is for.
+        number = binding.number_of(binding.system_arch(), rule.name)
+        if number == binding.UNKNOWN_SYSCALL:
             warnings.append(f"{rule.path}: unknown system call {shown(rule.name)} skipped")
         else:
             numbered.append((rule, number))
@@ -340,14 +341,6 @@ def add_rules(binding, filter_, native, rules, default_action, warnings):
     for rule, number in numbered:
         for conditions in alternatives(rule.conditions):
             add_rule(binding, filter_, rule, number, conditions)
-
-
-def number_of(binding, native, name):
-    """The native number of a call, a pseudo number for one that only other architectures have, or None."""
-    try:
-        return binding.resolve_syscall(native, name)
-    except SyscallError:
-        return None
 
 
 def optimise(binding, filter_, warnings):
@@ -384,4 +377,4 @@ def stub_for(binding, arches, rules, default_action):
     if not enosys.is_needed(default_action):
         return b""
     names = {rule.name for rule in rules}
-    return enosys.stub(enosys.horizons(arches, names, binding.lib.libseccomp_resolve))
+    return enosys.stub(enosys.horizons(arches, names, binding.number_of, binding.name_of))
