@@ -3,11 +3,11 @@
 With CI or PYOCI_STRICT_SKIPS in the environment, a skip that tests/skips.txt does not list makes the whole run red.
 """
 
-import fnmatch
 import os
 import pathlib
 
 import abilities
+import accepted_skips
 import hypothesis
 import pytest
 
@@ -23,24 +23,6 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 def is_strict():
     """Whether an unlisted skip is red."""
     return bool(os.environ.get("CI") or os.environ.get("PYOCI_STRICT_SKIPS"))
-
-
-def read_skips(text):
-    """[(nodeid glob, reason glob, why)] from the lines `NODEID | REASON | WHY`; # begins a comment. Raises ValueError."""
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        fields = tuple(field.strip() for field in line.split("|"))
-        if len(fields) != 3 or not all(fields):
-            raise ValueError(f"skips.txt:{number}: not NODEID | REASON | WHY: {line!r}")
-        rows.append(fields)
-    return rows
-
-
-def is_listed(rows, nodeid, reason):
-    """Whether a row allows this skip."""
-    return any(fnmatch.fnmatchcase(nodeid, row[0]) and fnmatch.fnmatchcase(reason, row[1]) for row in rows)
 
 
 def skip_without(names):
@@ -85,7 +67,7 @@ class SkipWatch:
             return
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         reason = reason.removeprefix(REASON_PREFIX)
-        if not is_listed(self.rows, report.nodeid, reason):
+        if not accepted_skips.is_listed(self.rows, report.nodeid, reason):
             self.unlisted.append(f"{report.nodeid} | {reason}")
 
     pytest_runtest_logreport = note
@@ -106,7 +88,7 @@ class SkipWatch:
 def pytest_configure(config):
     """Watch the skips where they are to be red."""
     try:
-        rows = read_skips(SKIPS.read_text())
+        rows = accepted_skips.read_skips(SKIPS.read_text())
     except ValueError as error:
         raise pytest.UsageError(str(error)) from error
     if is_strict():

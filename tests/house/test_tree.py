@@ -90,6 +90,12 @@ def test_module_says_what_it_is_for(path):
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
+def test_names_of_test_modules_are_unique():
+    """The rooms of tests/ are folders, not packages: pytest imports their modules by their bare names."""
+    names = [path.name for path in python_files() if path.relative_to(TREE).parts[0] in ("tests", "conformance") and path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_version_is_written_once():
     metadata = tomllib.loads((TREE / "pyproject.toml").read_text())
     assert "version" in metadata["project"]["dynamic"]

@@ -187,22 +187,19 @@ static int is_site_of(const char *library, int candidate)
     return is_site();
 }
 
-static int find_site_of(int candidate)
+static int find_site_in(const char *library)
 {
-    if (!is_site_of("/lib", candidate) && !is_site_of("/lib64", candidate))
-        return 0;
-    minor = candidate;
-    return 1;
+    minor = PYOCI_MINOR ? PYOCI_MINOR : NEWEST_MINOR;
+    for (int oldest = PYOCI_MINOR ? PYOCI_MINOR : OLDEST_MINOR; minor >= oldest; minor--)
+        if (is_site_of(library, minor))
+            return 1;
+    minor = NO_MINOR;
+    return is_site_of(library, NO_MINOR);
 }
 
 static void find_site(void)
 {
-    int newest = PYOCI_MINOR ? PYOCI_MINOR : NEWEST_MINOR;
-    int oldest = PYOCI_MINOR ? PYOCI_MINOR : OLDEST_MINOR;
-    for (int candidate = newest; candidate >= oldest; candidate--)
-        if (find_site_of(candidate))
-            return;
-    if (find_site_of(NO_MINOR))
+    if (find_site_in("/lib") || find_site_in("/lib64"))
         return;
     minor = PYOCI_MINOR;
     cut(&site, 0);
@@ -213,10 +210,7 @@ static void find_site(void)
 
 static void find_package(void)
 {
-    if (PYOCI_TREE[0])
-        add(&package, PYOCI_TREE);
-    else
-        add(&package, site.bytes);
+    add(&package, PYOCI_TREE[0] ? PYOCI_TREE : site.bytes);
     add(&package, "/pyoci/__main__.py");
     if (PYOCI_TREE[0] && !exists(package.bytes))
         fail("the source tree that was installed with pip install -e is gone: ", PYOCI_TREE, "");
