@@ -7,7 +7,7 @@
 
 `python -m pyoci.native.build` builds in place; setup.py calls build_all(into=...) for a wheel. $CC chooses the compiler, and a cross compiler
 is fine for init and the launcher. Each result is replaced atomically and only when one of its sources is newer.
-Only cold code imports this. Source: cffi's "Preparing and distributing modules", gcc(1), ld(1).
+Cold: only the build imports this. Source: cffi's "Preparing and distributing modules", gcc(1), ld(1).
 """
 
 import argparse

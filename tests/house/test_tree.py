@@ -78,7 +78,7 @@ def test_no_line_is_too_long():
     long = [
         f"{path.relative_to(TREE)}:{number}"
         for path in tracked_files()
-        if path.suffix in (".py", ".c", ".h")
+        if path.suffix in (".py", ".c", ".h") and path.is_relative_to(TREE / "pyoci")
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if len(line) > LONGEST_LINE
     ]
