@@ -9,7 +9,7 @@ import posix
 import sys
 
 from pyoci.cli.options import GLOBAL, BadUsage, absolute, check_count, parse
-from pyoci.errors import PyociError, SyscallError, UsageError, errno_text
+from pyoci.errors import SyscallError, UsageError
 
 VERBS = (
     "create", "start", "run", "exec", "kill", "delete", "state", "list", "ps", "pause", "resume", "update", "events",
@@ -25,7 +25,6 @@ FAILURES = {
 }
 UNKNOWN_VERB_STATUS = 3
 INTERRUPTED_STATUS = 130  # 128 + SIGINT, as a shell shows it
-LONGEST_MESSAGE = 16384  # conmon and containerd read a limited buffer
 EPIPE = 32
 
 # The callers of these two read standard output and standard error together (go-runc), so they never warn.
@@ -64,7 +63,7 @@ class Command:
         elif self.settings.get("log") or self.settings.get("log-format") == "json":
             _record(self.settings, "warning", text)
         else:
-            write_error(f"warning: {one_line(text)}\n")
+            _show_warning(text)
 
 
 def entry():
@@ -91,7 +90,7 @@ def main(argv):
 def dispatch(command, words):
     """Read the command line and call its verb. Returns the exit status or None."""
     settings, words = parse(words, GLOBAL, in_order=True)
-    if settings.get("help") or not words and not settings.get("version"):
+    if settings.get("help") or (not words and not settings.get("version")):
         return _print_help("")
     if settings.get("version"):
         return _print_version()
@@ -164,7 +163,7 @@ def root_directory(settings, make=False):
     if "root" in settings:
         return settings["root"]
     runtime_directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    if not runtime_directory or posix.geteuid() == 0 and not _root_of_a_user_namespace():
+    if not runtime_directory or (posix.geteuid() == 0 and not _root_of_a_user_namespace()):
         return "/run/pyoci"
     root = f"{runtime_directory}/pyoci"
     if make:
@@ -247,28 +246,19 @@ def fail(command, error):
     if command.settings.get("debug"):
         _show_traceback(error)
     if not (isinstance(error, SyscallError) and error.errno == EPIPE and error.on == "standard output"):
+        from pyoci.cli.failure import describe
+
         report(command, prefix + describe(command, error))
     return status
 
 
-def describe(command, error):
-    """The error in words: where it knows a config path, with its line in the bundle's config.json."""
-    if isinstance(error, PyociError):
-        if getattr(error, "line", 1) == 0:
-            _fill_line(command, error)
-        return str(error)
-    if isinstance(error, MemoryError):
-        return "out of memory"
-    text = f"{errno_text(error.errno)} {error.filename or ''}".strip() if isinstance(error, OSError) and error.errno else str(error)
-    hint = "" if command.settings.get("debug") else "; run with --debug for the traceback"
-    return f"internal error: {type(error).__name__}: {text} (this is a bug of pyoci{hint})"
-
-
 def report(command, text):
     """One error: to standard error for people, and with --log as the one record of the file."""
+    from pyoci.cli.failure import one_line
+
     text = one_line(text)
     for warning in command.warnings:
-        write_error(f"warning: {one_line(warning)}\n")
+        _show_warning(warning)
     if "log" in command.settings or command.settings.get("log-format") == "json":
         _record(command.settings, "error", text)
         if "log" not in command.settings:
@@ -276,35 +266,10 @@ def report(command, text):
     write_error(f"{text}\n")
 
 
-def one_line(text):
-    """`text` without characters that a terminal would obey, and not endless."""
-    if len(text) > LONGEST_MESSAGE:
-        text = text[:LONGEST_MESSAGE] + "..."
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
+def _show_warning(text):
+    from pyoci.cli.failure import one_line
 
-
-def _escaped(character):
-    code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte of argv that is not UTF-8
-        code -= 0xDC00
-    if character == "\n":
-        return "\\n"
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _fill_line(command, error):
-    """Look up the line of the config path; only an explanation, so whatever prevents it is left alone."""
-    path = getattr(error, "path", "") or getattr(error, "origin", "")
-    if not path or path == "default":
-        return
-    try:
-        from pyoci.cli.log import line_in_document
-
-        error.line = line_in_document(command, getattr(error, "document", "config.json"), path)
-    except Exception:
-        error.line = 0
+    write_error(f"warning: {one_line(text)}\n")
 
 
 def _show_usage(command, error):

@@ -16,7 +16,13 @@ from pyoci.errors import SyscallError, UsageError
 SWITCH, TEXT, NUMBER, COUNT, LIST = range(5)
 
 GLOBAL = (
-    ("root", "", TEXT, "DIR", "where the state of containers is kept (default: /run/pyoci, or $XDG_RUNTIME_DIR/pyoci for users other than root)"),
+    (
+        "root",
+        "",
+        TEXT,
+        "DIR",
+        "where the state of containers is kept (default: /run/pyoci, or $XDG_RUNTIME_DIR/pyoci for users other than root)",
+    ),
     ("log", "", TEXT, "FILE", "append log records to FILE; the error still goes to standard error too"),
     ("log-format", "", TEXT, "text|json", "format of log records (default: text)"),
     ("debug", "", SWITCH, "", "log debug records, and show the traceback of an error"),

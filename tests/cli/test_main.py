@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyoci import errors
 from pyoci.cli import main as cli
+from pyoci.spec import decode
 
 PYOCI = [sys.executable, "-m", "pyoci"]
 
@@ -60,7 +61,11 @@ def test_an_unknown_verb_exits_3_as_with_runc(pyoci, words):
         (["exec", "--bogus", "a"], "Incorrect Usage: flag provided but not defined: -bogus", "flag provided but not defined: -bogus"),
         (["kill", "a", "9", "9"], "Incorrect Usage.", 'pyoci: "kill" requires a maximum of 2 argument(s)'),
         (["list", "a"], "Incorrect Usage.", 'pyoci: "list" requires exactly 0 argument(s)'),
-        (["--rootless=maybe", "list"], 'Incorrect Usage: invalid boolean value "maybe" for -rootless: parse error', 'invalid boolean value "maybe" for -rootless: parse error'),
+        (
+            ["--rootless=maybe", "list"],
+            'Incorrect Usage: invalid boolean value "maybe" for -rootless: parse error',
+            'invalid boolean value "maybe" for -rootless: parse error',
+        ),
     ],
 )
 def test_wrong_usage_shows_help_on_standard_output_and_exits_1(pyoci, words, heading, text):
@@ -220,6 +225,19 @@ def test_a_refused_process_file_is_shown_with_its_line(pyoci, api, tmp_path):
     assert pyoci("exec", "-p", f"{tmp_path}/p.json", "a")[2] == "exec failed: process.json:3: cwd: expected a string, got 5\n"
 
 
+def test_a_process_that_came_through_a_pipe_is_not_read_twice(pyoci, api, monkeypatch):
+    """Whoever holds the pipe open would make the second reading wait for ever."""
+    read = []
+    monkeypatch.setattr(decode, "read_document", lambda source, **options: read.append(source) or b'{"cwd": 5}')
+    reading, writing = os.pipe()
+    api.answers["exec"] = errors.ConfigError("cwd", "expected a string, got 5", document="process.json")
+    fifo = f"/proc/self/fd/{reading}"
+    assert pyoci("exec", "-p", fifo, "a")[2] == "exec failed: process.json: cwd: expected a string, got 5\n"
+    os.close(reading)
+    os.close(writing)
+    assert read == [fifo]
+
+
 def test_a_config_that_cannot_be_read_again_costs_only_the_line(pyoci, api, tmp_path):
     api.answers["create"] = errors.ConfigError("mounts", "expected an array")
     assert pyoci("create", "--bundle", str(tmp_path), "a")[2] == "pyoci create failed: config.json: mounts: expected an array\n"
@@ -354,7 +372,9 @@ def test_a_verb_works_without_any_environment(tmp_path):
     st.lists(
         st.one_of(
             st.text(st.characters(exclude_characters="\0"), max_size=6),
-            st.sampled_from([*cli.VERBS, "--bundle", "--root=r", "--debug", "--", "-h", "id", "-u", "-p", "--memory", "--cgroup", "a:b", "table", "-f"]),
+            st.sampled_from(
+                [*cli.VERBS, "--bundle", "--root=r", "--debug", "--", "-h", "id", "-u", "-p", "--memory", "--cgroup", "a:b", "table", "-f"]
+            ),
         ),
         max_size=6,
     ).filter(lambda words: not any(word.lstrip("-").startswith("log") for word in words))

@@ -121,7 +121,9 @@ def test_completion_for_another_shell_is_refused(pyoci):
 def _complete(tmp_path, line):
     """What bash offers at the end of `line`, with a pyoci that lists two containers."""
     program = tmp_path / "pyoci"
-    program.write_text('#!/bin/sh\necho "$*" >> "$0.calls"\n[ "$*" = "list -q" ] && printf "web\\ndb\\n"\n[ "$*" = "--root /r list -q" ] && echo other\n')
+    program.write_text(
+        '#!/bin/sh\necho "$*" >> "$0.calls"\n[ "$*" = "list -q" ] && printf "web\\ndb\\n"\n[ "$*" = "--root /r list -q" ] && echo other\n'
+    )
     program.chmod(0o755)
     (tmp_path / "script").write_text(completion.script("bash"))
     words = " ".join(f"'{word}'" for word in line.split(" "))

@@ -30,11 +30,34 @@ EXEC_DEFAULTS = {
     [
         pytest.param(["create", "-b", "/b", "a"], ("create", ("a", "/b"), CREATION_DEFAULTS), id="create"),
         pytest.param(
-            ["create", "--bundle", "/b", "--pid-file", "p", "--console-socket", "c", "--pidfd-socket", "d", "--no-pivot", "--no-new-keyring", "--preserve-fds", "2", "a"],
-            ("create", ("a", "/b"), {"console_socket": "c", "pidfd_socket": "d", "pid_file": "p", "no_pivot": True, "no_new_keyring": True, "preserve_fds": 2}),
+            [
+                "create",
+                "--bundle",
+                "/b",
+                "--pid-file",
+                "p",
+                "--console-socket",
+                "c",
+                "--pidfd-socket",
+                "d",
+                "--no-pivot",
+                "--no-new-keyring",
+                "--preserve-fds",
+                "2",
+                "a",
+            ],
+            (
+                "create",
+                ("a", "/b"),
+                {"console_socket": "c", "pidfd_socket": "d", "pid_file": "p", "no_pivot": True, "no_new_keyring": True, "preserve_fds": 2},
+            ),
             id="create with every flag",
         ),
-        pytest.param(["create", "a", "--bundle=/b", "--pid-file="], ("create", ("a", "/b"), CREATION_DEFAULTS), id="create, flags after the id, empty value"),
+        pytest.param(
+            ["create", "a", "--bundle=/b", "--pid-file="],
+            ("create", ("a", "/b"), CREATION_DEFAULTS),
+            id="create, flags after the id, empty value",
+        ),
         pytest.param(["run", "-b", "/b", "a"], ("run", ("a", "/b"), RUN_DEFAULTS), id="run"),
         pytest.param(
             ["run", "-b", "/b", "-d", "--keep", "-no-subreaper", "a"],
@@ -104,13 +127,47 @@ def test_a_state_that_is_not_utf8_is_printed_with_replacement_characters(pyoci, 
 
 @pytest.mark.parametrize(
     "word, number",
-    [("9", 9), ("KILL", 9), ("SIGKILL", 9), ("sigkill", 9), ("Kill", 9), ("0", 0), ("WINCH", 28), ("RTMIN", signal.SIGRTMIN), ("SIGRTMIN+3", signal.SIGRTMIN + 3), ("RTMAX", signal.SIGRTMAX), ("64", 64)],
+    [
+        ("9", 9),
+        ("KILL", 9),
+        ("SIGKILL", 9),
+        ("sigkill", 9),
+        ("Kill", 9),
+        ("0", 0),
+        ("WINCH", 28),
+        ("RTMIN", signal.SIGRTMIN),
+        ("SIGRTMIN+3", signal.SIGRTMIN + 3),
+        ("RTMAX", signal.SIGRTMAX),
+        ("64", 64),
+    ],
 )
 def test_signals(word, number):
     assert kill.parse_signal(word) == number
 
 
-@pytest.mark.parametrize("word", ["BAD", "", "-9", "65", "9" * 5000, "SIG", "_DFL", "DFL", "_BLOCK", "SIG_BLOCK", "KILL+1", "RTMIN+", "RTMIN+31", "RTMIN-1", "9.0", "ſIGKILL", "КILL", " 9"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "BAD",
+        "",
+        "-9",
+        "65",
+        "9" * 5000,
+        "SIG",
+        "_DFL",
+        "DFL",
+        "_BLOCK",
+        "SIG_BLOCK",
+        "KILL+1",
+        "RTMIN+",
+        "RTMIN+31",
+        "RTMIN-1",
+        "9.0",
+        "ſIGKILL",
+        "КILL",
+        " 9",
+    ],
+)
 def test_what_is_no_signal(word):
     with pytest.raises(UsageError) as caught:
         kill.parse_signal(word)
@@ -152,7 +209,14 @@ OWN = {
         pytest.param(["-g", "10", "--additional-gids=0"], {"user": {"uid": 7, "gid": 8, "additionalGids": [9, 10, 0]}}, id="groups"),
         pytest.param(
             ["--cap", "CAP_KILL", "-c", "CAP_CHOWN"],
-            {"capabilities": {"bounding": ["CAP_KILL", "CAP_CHOWN"], "inheritable": [], "effective": ["CAP_KILL", "CAP_CHOWN"], "permitted": ["CAP_KILL", "CAP_CHOWN"]}},
+            {
+                "capabilities": {
+                    "bounding": ["CAP_KILL", "CAP_CHOWN"],
+                    "inheritable": [],
+                    "effective": ["CAP_KILL", "CAP_CHOWN"],
+                    "permitted": ["CAP_KILL", "CAP_CHOWN"],
+                }
+            },
             id="capabilities, never inheritable or ambient",
         ),
         pytest.param(["--process-label=", "--apparmor", ""], {}, id="empty labels"),
@@ -185,7 +249,21 @@ def test_exec_with_a_terminal_keeps_its_size(pyoci, api):
 
 
 def test_exec_passes_what_is_not_of_the_process(pyoci, api):
-    words = ["-d", "--console-socket", "c", "--pidfd-socket", "d", "--pid-file", "p", "--preserve-fds=1", "--cgroup", "cpu,memory:/x", "--cgroup", "pids:/y", "--ignore-paused"]
+    words = [
+        "-d",
+        "--console-socket",
+        "c",
+        "--pidfd-socket",
+        "d",
+        "--pid-file",
+        "p",
+        "--preserve-fds=1",
+        "--cgroup",
+        "cpu,memory:/x",
+        "--cgroup",
+        "pids:/y",
+        "--ignore-paused",
+    ]
     pyoci("exec", *words, "web", "sh")
     assert api.calls[1][2] == {
         "detach": True, "console_socket": "c", "pidfd_socket": "d", "pid_file": "p", "preserve_fds": 1,
@@ -223,7 +301,10 @@ def test_exec_passes_the_status_of_the_process_on(pyoci, api):
         (["--process-label", "l", "web", "sh"], "--process-label is not supported by this release of pyoci: l"),
         (["--cgroup", ":/x", "web", "sh"], "invalid --cgroup argument: :/x (empty <controller> prefix)"),
         (["--cgroup", "cpu:/x", "--cgroup", "y", "web", "sh"], "invalid --cgroup argument: y (missing <controller>: prefix)"),
-        (["--cgroup", "cpu:/x", "--cgroup", "cpu:/y", "web", "sh"], "invalid --cgroup argument(s): controller cpu specified multiple times"),
+        (
+            ["--cgroup", "cpu:/x", "--cgroup", "cpu:/y", "web", "sh"],
+            "invalid --cgroup argument(s): controller cpu specified multiple times",
+        ),
         (["-p", "/nowhere", "web"], "process.json: open /nowhere: No such file or directory (ENOENT)"),
         (["-p", "/dev/null", "web"], "process.json: broken JSON: the document is empty"),
     ],
@@ -347,13 +428,53 @@ def test_a_missing_ps_is_named(pyoci, api, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "word, size",
-    [("0", 0), ("1", 1), ("512m", 512 << 20), ("1g", 1 << 30), ("1G", 1 << 30), ("1GiB", 1 << 30), ("1gb", 1 << 30), ("2 k", 2048), ("3b", 3), ("1.5k", 1536), ("0.5b", 0), ("1t", 1 << 40), ("1p", 1 << 50), ("-1", -1), (str(2**63 - 1), 2**63 - 1)],
+    [
+        ("0", 0),
+        ("1", 1),
+        ("512m", 512 << 20),
+        ("1g", 1 << 30),
+        ("1G", 1 << 30),
+        ("1GiB", 1 << 30),
+        ("1gb", 1 << 30),
+        ("2 k", 2048),
+        ("3b", 3),
+        ("1.5k", 1536),
+        ("0.5b", 0),
+        ("1t", 1 << 40),
+        ("1p", 1 << 50),
+        ("-1", -1),
+        (str(2**63 - 1), 2**63 - 1),
+    ],
 )
 def test_sizes(word, size):
     assert update.parse_size(word, "memory") == size
 
 
-@pytest.mark.parametrize("word", ["x", "", "m", "1x", "-2", "-1m", "1mm", "1bk", "1ki b", "1.", ".5", "1.2.3", "1e3", "0x10", "٣", "1  k", "1k ", "+1", "1_0", "9" * 5000])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "x",
+        "",
+        "m",
+        "1x",
+        "-2",
+        "-1m",
+        "1mm",
+        "1bk",
+        "1ki b",
+        "1.",
+        ".5",
+        "1.2.3",
+        "1e3",
+        "0x10",
+        "٣",
+        "1  k",
+        "1k ",
+        "+1",
+        "1_0",
+        "9" * 5000,
+    ],
+)
 def test_what_is_no_size(word):
     with pytest.raises(UsageError) as caught:
         update.parse_size(word, "memory")
@@ -379,8 +500,30 @@ def test_the_size_parser_is_total(word):
     [
         pytest.param([], {}, id="nothing"),
         pytest.param(
-            ["--cpu-period=100000", "--cpu-quota=-1", "--cpu-burst=1", "--cpu-share=512", "--cpu-rt-period=2", "--cpu-rt-runtime=3", "--cpu-idle=1", "--cpuset-cpus=0-1", "--cpuset-mems=0"],
-            {"cpu": {"period": 100000, "quota": -1, "burst": 1, "shares": 512, "realtimePeriod": 2, "realtimeRuntime": 3, "idle": 1, "cpus": "0-1", "mems": "0"}},
+            [
+                "--cpu-period=100000",
+                "--cpu-quota=-1",
+                "--cpu-burst=1",
+                "--cpu-share=512",
+                "--cpu-rt-period=2",
+                "--cpu-rt-runtime=3",
+                "--cpu-idle=1",
+                "--cpuset-cpus=0-1",
+                "--cpuset-mems=0",
+            ],
+            {
+                "cpu": {
+                    "period": 100000,
+                    "quota": -1,
+                    "burst": 1,
+                    "shares": 512,
+                    "realtimePeriod": 2,
+                    "realtimeRuntime": 3,
+                    "idle": 1,
+                    "cpus": "0-1",
+                    "mems": "0",
+                }
+            },
             id="cpu",
         ),
         pytest.param(
@@ -440,13 +583,31 @@ def test_update_refusals(pyoci, api, flags, text):
 
 @pytest.mark.parametrize(
     "text, seconds",
-    [("5s", 5), ("100ms", 0.1), ("1m30s", 90), ("1h", 3600), ("1.5s", 1.5), (".5s", 0.5), ("5.s", 5), ("0", 0), ("-1s", -1), ("+2s", 2), ("1us", 1e-6), ("1µs", 1e-6), ("1μs", 1e-6), ("7ns", 7e-9), ("2h45m0.5s", 9900.5)],
+    [
+        ("5s", 5),
+        ("100ms", 0.1),
+        ("1m30s", 90),
+        ("1h", 3600),
+        ("1.5s", 1.5),
+        (".5s", 0.5),
+        ("5.s", 5),
+        ("0", 0),
+        ("-1s", -1),
+        ("+2s", 2),
+        ("1us", 1e-6),
+        ("1µs", 1e-6),
+        ("1μs", 1e-6),
+        ("7ns", 7e-9),
+        ("2h45m0.5s", 9900.5),
+    ],
 )
 def test_durations(text, seconds):
     assert events.duration(text) == pytest.approx(seconds, rel=1e-12)
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "x", "5x", "5 s", "1.2.3s", ".s", "-", "--1s", "5S", "1e3s", "٣s", "9" * 40 + "s", "300000000h", "1s5"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "s", "x", "5x", "5 s", "1.2.3s", ".s", "-", "--1s", "5S", "1e3s", "٣s", "9" * 40 + "s", "300000000h", "1s5"]
+)
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError):
         events.duration(text)

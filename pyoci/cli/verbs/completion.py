@@ -205,7 +205,9 @@ def _fish_flag(row, condition):
     short = f" -s {row[1]}" if row[1] else ""
     value = ""
     if row[2] != SWITCH:
-        value = f" -x -a '{' '.join(_choices(row))}'" if _choices(row) else " -r -F" if row[3].startswith(("FILE", "DIR", "SOCKET")) else " -x"
+        value = (
+            f" -x -a '{' '.join(_choices(row))}'" if _choices(row) else " -r -F" if row[3].startswith(("FILE", "DIR", "SOCKET")) else " -x"
+        )
     return f"complete -c pyoci -n {condition} -l {row[0]}{short}{value} -d '{_fish_quoted(row[4])}'"
 
 
