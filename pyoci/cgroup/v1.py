@@ -5,12 +5,14 @@ Sources: config-linux.md; the kernel's cgroup-v1/memory.rst, devices.rst, blkio-
 
 from pyoci.cgroup.limits import (
     AFTER, ANY, BEFORE, EVERYTHING, READ, ROOT, WRITE, Write, access_text, burst_us, device_of, device_range, device_rules,
-    devices_origin, hugepage_limits, idle_flag, need, pids_limit, positive, rdma_lines, shares_unless_idle, signed, swap_checked, weight_checked,
+    devices_origin, hugepage_limits, idle_flag, need, pids_limit, positive, rdma_lines, rule_text, shares_unless_idle,
+    signed, swap_checked, weight_checked,
 )  # fmt: skip
 from pyoci.errors import ConfigError, UnsupportedConfig
 from pyoci.spec.read import boolean, number, section, sections, string
 
 MIN_SHARES, MAX_SHARES = 2, 262144
+_EVERY_DEVICE = ("a", ANY, ANY, EVERYTHING)
 
 
 def writes(resources, controllers, fresh):
@@ -181,31 +183,33 @@ def exception_list(rules):
     """(default_allow, {(type, major, minor): access}): what v1 can hold, with the meaning of the ordered rules.
 
     The meaning: of each device and each kind of access the last rule that names it decides; nothing named is denied. The
-    kernel keeps one default and a list of exceptions without an order, so a rule against the default clears the exceptions
-    that it covers, and one that would cut a hole into a wider exception is refused (ConfigError): v1 can't say it.
-    In the list's turn the kernel grants an access only if a single exception has all of it, hence _complete().
+    kernel keeps one default and a list of exceptions without an order, so a rule that agrees with the default clears the
+    exceptions that it covers, and one that would cut a hole into a wider exception is refused (UnsupportedConfig).
+    When asked, the kernel grants an access only if a single exception has all of it, hence _complete().
     """
     default_allow, exceptions = False, {}
-    for index, (allow, kind, major, minor, access) in enumerate(rules):
-        if (kind, major, minor, access) == ("a", ANY, ANY, EVERYTHING):
-            default_allow, exceptions = allow, {}
-            continue
+    last = max((index for index, rule in enumerate(rules) if rule[1:] == _EVERY_DEVICE), default=-1)
+    if last >= 0:
+        default_allow = rules[last][0]
+    for rule in rules[last + 1 :]:
+        allow, kind, major, minor, access = rule
         for kind in ("b", "c") if kind == "a" else (kind,):
             key = (kind, major, minor)
             if allow != default_allow:
                 exceptions[key] = exceptions.get(key, 0) | access
             else:
-                _take_away(exceptions, key, access, index)
+                _take_away(exceptions, key, rule)
     return default_allow, _without_covered(exceptions if default_allow else _complete(exceptions))
 
 
-def _take_away(exceptions, key, access, index):
+def _take_away(exceptions, key, rule):
+    access = rule[-1]
     for other in list(exceptions):
         if not exceptions[other] & access or not _overlap(other, key):
             continue
         if not _covers(key, other):
-            problem = f"a device can't be excepted from the wider rule before it ({exception_text(other, exceptions[other])}) on cgroup v1"
-            raise UnsupportedConfig(f"{ROOT}.devices[{index}]", problem)
+            held = exception_text(other, exceptions[other])
+            raise UnsupportedConfig(f"{ROOT}.devices", f'"{rule_text(rule)}" is an exception to "{held}" before it, which cgroup v1 can\'t hold')
         exceptions[other] &= ~access
         if not exceptions[other]:
             del exceptions[other]

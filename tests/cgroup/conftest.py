@@ -1,0 +1,98 @@
+"""Cgroups of the tests' own, below one unique name each, always removed; and processes to put into them."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+
+import pytest
+
+from pyoci.cgroup import face, layout
+
+# Ends when its standard input does, so that no test leaves a process behind.
+WAITER = ("cat",)
+
+
+@pytest.fixture
+def name():
+    return f"/pyoci-test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def spawn():
+    """spawn(*command, place=directories) -> Popen that is already in its cgroups; killed at the end."""
+    started = []
+
+    def start(*command, place=None):
+        process = subprocess.Popen(command or WAITER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        started.append(process)
+        if place:
+            face.place(place, process.pid)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def gated():
+    """gated(directories, code) -> Popen of Python code that begins only once it is in the cgroups."""
+    started = []
+
+    def start(directories, code):
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.stdin.readline()\n{code}"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        started.append(process)
+        face.place(directories, process.pid)
+        process.stdin.write("\n")
+        process.stdin.flush()
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def cleaned(directories):
+    """Remove whatever is left of a test's cgroups, with all processes."""
+    tops = {path: None for path in directories.values() if os.path.isdir(path)}
+    for path in tops:
+        one = {"": path} if os.path.exists(f"{path}/cgroup.freeze") else {"freezer": path, "devices": path}
+        if os.path.exists(f"{path}/cgroup.freeze") or os.path.exists(f"{path}/freezer.state"):
+            face.thaw(one)
+        for pid in face.processes(one):
+            os.kill(pid, signal.SIGKILL)
+    face.remove({}, tops)
+
+
+@pytest.fixture
+def v1(name):
+    """The directories of a v1 container, not made yet."""
+    directories = layout.directories(layout.read_layout(), name, "id")
+    yield directories
+    cleaned(directories)
+
+
+def unified_mount():
+    return "/sys/fs/cgroup" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "/sys/fs/cgroup/unified"
+
+
+@pytest.fixture
+def v2(name):
+    """The directory of a container in a cgroup2 hierarchy, not made yet; on a hybrid host without controllers."""
+    directories = {"": unified_mount() + name}
+    yield directories
+    cleaned(directories)
+
+
+@pytest.fixture(params=["v1", "v2"])
+def either(request, needs):
+    """Directories of each version that this host has."""
+    needs("cgroup1" if request.param == "v1" else "cgroup2-mount")
+    return request.getfixturevalue(request.param)
