@@ -25,7 +25,7 @@ STRICTER = {
     "bind-source-missing": ("config.md#mounts", "a bind mount without a source"),
     "hook-path-relative": ("config.md#posix-platform-hooks", "a hook path that is not absolute"),
     "hook-timeout-range": ("config.md#posix-platform-hooks", "a hook timeout above 2147483647 seconds"),
-    "annotation-key-empty": ("config.md#annotations", "an annotation with an empty key"),
+    "map-key-empty": ("config.md#annotations", "an empty key in annotations, sysctl or unified"),
     "hostname-without-uts": ("config.md#hostname", "a hostname without a uts namespace"),
     "domainname-without-uts": ("config.md#domainname", "a domainname without a uts namespace"),
     "namespace-duplicate": ("config-linux.md#namespaces", "a namespace type given twice"),
@@ -60,7 +60,7 @@ LAXITIES = {
     "file-mode-bits": ("podman and CRI-O copy st_mode of the host's device",
                        "linux.devices[].fileMode may carry the file type, set-id and sticky bits, any 32-bit number"),
     "pids-without-limit": ("Go callers built with runtime-spec 1.3, where an unset limit is left out",
-                           "linux.resources.pids may be an empty object"),
+                           "linux.resources.pids may be an object without limit"),
 }
 
 # config path -> where its shape is described; the longest prefix counts
@@ -113,10 +113,11 @@ def quoted(text):
 
 def expected_text(expected, value):
     """`expected a string, got 5`."""
-    return f"expected {expected}, got {_shown(value)}"
+    return f"expected {expected}, got {shown(value)}"
 
 
-def _shown(value):
+def shown(value):
+    """A value for a message: short, one line."""
     if type(value) is str:
         return quoted(value)
     if type(value) is dict:
@@ -126,3 +127,35 @@ def _shown(value):
     if type(value) is int and value.bit_length() > 200:
         return "a huge number"
     return encode(value)
+
+
+_MAPS = ("annotations", "sysctl", "unified", "rdma", "netDevices")
+
+
+_DEEPEST = 16  # no rule stands deeper; what does is unknown, and could be nested to the limit of the stack
+
+
+def without_laxities(value, name="", depth=0):
+    """A copy of a document in which each thing that LAXITIES lists is replaced by what the schema accepts for it. Total."""
+    if depth == _DEEPEST:
+        return value
+    if type(value) is list:
+        return [without_laxities(item, "", depth + 1) for item in value]
+    if type(value) is not dict:
+        return value
+    plain = {key: without_laxities(item, key, depth + 1) for key, item in value.items() if item is not None or name in _MAPS}
+    if name == "linux":
+        _strict_linux(plain)
+    elif name == "resources" and type(plain.get("pids")) is dict and "limit" not in plain["pids"]:
+        del plain["pids"]
+    return plain
+
+
+def _strict_linux(linux):
+    propagation = linux.get("rootfsPropagation")
+    if propagation in ("rprivate", "rshared", "rslave", "runbindable"):
+        linux["rootfsPropagation"] = propagation[1:]
+    for device in linux["devices"] if type(linux.get("devices")) is list else ():
+        mode = device.get("fileMode") if type(device) is dict else None
+        if type(mode) is int and 0 <= mode < 1 << 32:
+            device["fileMode"] = mode & 0o777

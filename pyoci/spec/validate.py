@@ -24,6 +24,8 @@ def _string_map(value):
     if type(value) is not dict:
         raise _wrong(value, "an object")
     for name, item in value.items():
+        if not name:
+            raise _refused("map-key-empty", "", "a key must not be empty")
         if type(item) is not str:
             raise _wrong(item, "a string", _key(name))
 
@@ -74,7 +76,7 @@ def _bandwidth_schema(value):
         raise _refused("", "", f"expected MB:..., got {_quoted(value)}")
 
 
-_HOOKS = [{None: ("path",), "path": str, "args": _STRINGS, "env": _STRINGS, "timeout": (1, 1 << 2000)}]
+_HOOKS = [{None: ("path",), "path": str, "args": _STRINGS, "env": _STRINGS, "timeout": (1, 1 << 20000)}]
 _MAPPINGS = [{None: ("containerID", "hostID", "size"), "containerID": _UINT32, "hostID": _UINT32, "size": _UINT32}]
 _WEIGHTS = [{None: ("major", "minor"), "major": _INT64, "minor": _INT64, "weight": _UINT16, "leafWeight": _UINT16}]
 _RATES = [{None: ("major", "minor"), "major": _INT64, "minor": _INT64, "rate": _UINT64}]
@@ -255,8 +257,6 @@ def _config_rules(config):
     _within("process", _process_rules, config.get("process"), warnings)
     _within("mounts", _mount_rules, config.get("mounts"), warnings)
     _within("hooks", _hook_rules, config.get("hooks"))
-    if config.get("annotations") and "" in config["annotations"]:
-        raise _refused("annotation-key-empty", "annotations", "a key must not be empty")
     linux = config.get("linux") or {}
     namespaces = _within("linux.namespaces", _namespace_rules, linux.get("namespaces") or ())
     _host_rules(config, namespaces)
@@ -312,7 +312,7 @@ def _check(value, rule):
         if type(value) is not int:
             raise _wrong(value, "an integer")
         if not rule[0] <= value <= rule[1]:
-            raise _refused("", "", f"{value} is not in {rule[0]}..{rule[1]}")
+            raise _out_of_range(value, rule)
     elif kind is dict:
         _check_object(value, rule)
     elif kind is list:
@@ -409,7 +409,7 @@ def _process_rules(process, warnings):
             raise _bad_environment(index, entry)
     _rlimit_rules(process.get("rlimits") or ())
     if not -1000 <= (process.get("oomScoreAdj") or 0) <= 1000:
-        raise _refused("oom-score-range", "oomScoreAdj", f"{process['oomScoreAdj']} is not in -1000..1000")
+        raise _refused("oom-score-range", "oomScoreAdj", f"{_shown(process['oomScoreAdj'])} is not in -1000..1000")
     size = process.get("consoleSize") or {}
     for name in size and ("height", "width"):
         if size[name] > 65535:
@@ -660,6 +660,11 @@ def _wrong(value, expected, path=""):
     return _refused("", path, expected_text(expected, value))
 
 
+def _out_of_range(value, rule):
+    problem = f"below {rule[0]}" if value < rule[0] else f"above {rule[1]}"
+    return _refused("", "", f"{_shown(value)} is {problem}")
+
+
 def _nul(value):
     return _refused("nul", "", f"{_quoted(value)} contains a NUL byte")
 
@@ -668,6 +673,12 @@ def _quoted(text):
     from pyoci.spec.rules import quoted
 
     return quoted(text)
+
+
+def _shown(value):
+    from pyoci.spec.rules import shown
+
+    return shown(value)
 
 
 def _key(name):
