@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -442,4 +443,43 @@ int sys_statfs_type(const char *path, unsigned long long *type)
 int sys_renameat2(int olddir, const char *old, int newdir, const char *name, unsigned flags)
 {
 	return result(syscall(SYS_renameat2, olddir, old, newdir, name, flags));
+}
+
+/* Block every signal in this thread, and give a descriptor that reads them; *old_mask is what was blocked before. */
+int sys_signals_open(unsigned long long *old_mask)
+{
+	sigset_t all, old;
+	int fd;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	memcpy(old_mask, &old, sizeof *old_mask);
+	fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0) {
+		fd = -errno;
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+	}
+	return fd;
+}
+
+int sys_signals_close(int fd, unsigned long long old_mask)
+{
+	sigset_t old;
+
+	close(fd);
+	sigemptyset(&old);
+	memcpy(&old, &old_mask, sizeof old_mask);
+	return -pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* The number of a pending signal in *signal: 1; none: 0. */
+int sys_signals_read(int fd, int *signal)
+{
+	struct signalfd_siginfo info;
+	ssize_t length = read(fd, &info, sizeof info);
+
+	if (length < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	*signal = (int)info.ssi_signo;
+	return 1;
 }

@@ -26,3 +26,6 @@ int sys_cpu_reset(int pid);
 int sys_capability_last(void);
 int sys_statfs_type(const char *path, unsigned long long *type);
 int sys_renameat2(int olddir, const char *old, int newdir, const char *name, unsigned flags);
+int sys_signals_open(unsigned long long *old_mask);
+int sys_signals_close(int fd, unsigned long long old_mask);
+int sys_signals_read(int fd, int *signal);

@@ -16,14 +16,12 @@ INIT = 1
 # name, actor, arguments, where its calls are described, one line of meaning
 TABLE = (
     # --- act one, the runtime's side
-    ("claim", HOST, "id:s bundle:s", "mkdir(2)", "make the state directory and store the config in it"),
+    ("claim", HOST, "id:s bundle:s rootfs:s", "mkdir(2)", "make the state directory and store the config in it"),
     ("listen", HOST, "slot:f", "unix(7)", "make the gate, a listening socket that `start` will connect to"),
     ("open_namespace", HOST, "type:i path:s slot:f", "setns(2)", "open the namespace to join and check its type"),
     ("make_cgroup", HOST, "directories:l", "cgroups(7)", "make the container's cgroups"),
     ("limit", HOST, "controller:s file:s values:l optional:i", "cgroups(7)", "write a resource limit"),
-    ("limit_devices", HOST, "rules:l", "cgroups(7)", "attach the device program to the cgroup"),
-    ("spawn", HOST, "flags:i pid_slot:f into_cgroup:i preserve:i",
-     "clone3(2)", "start init in its new namespaces"),
+    ("spawn", HOST, "flags:i pid_slot:f preserve:i raise_capabilities:i", "clone3(2)", "start init in its new namespaces"),
     ("map_ids", HOST, "uid_map:s gid_map:s deny_setgroups:i", "user_namespaces(7)", "write the user and group id maps"),
     ("enter_cgroup", HOST, "directories:l", "cgroups(7)", "place init into the container's cgroups"),
     ("score_oom", HOST, "value:i", "proc(5)", "set the out-of-memory score adjustment"),
@@ -80,7 +78,7 @@ TABLE = (
     ("bound_capabilities", INIT, "mask:i", "capabilities(7)", "drop capabilities from the bounding set"),
     ("become_user", INIT, "uid:i gid:i groups:b keep_groups:i keep_capabilities:i", "credentials(7)", "become the user of the process"),
     ("capabilities", INIT, "effective:i permitted:i inheritable:i ambient:i", "capabilities(7)", "set the capability sets"),
-    ("change_directory", INIT, "path:s", "chdir(2)", "enter the working directory and check that it is inside"),
+    ("change_directory", INIT, "path:s late:i", "chdir(2)", "enter the working directory and check that it is inside"),
     ("home", INIT, "uid:i", "passwd(5)", "find HOME in the container's own passwd file"),
     ("find_program", INIT, "name:s search:s", "execve(2)", "find the program in the container"),
     ("seccomp", INIT, "flags:i filter:b", "seccomp(2)", "install the system call filter"),

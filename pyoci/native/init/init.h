@@ -30,6 +30,7 @@ struct machine {
 	const char *home;      /* HOME=..., or NULL */
 	char *scratch;         /* SCRATCH bytes, mapped on first use */
 	char *program;         /* the path that find_program found */
+	bool in_place;         /* the working directory is entered */
 	struct failure failure;
 };
 

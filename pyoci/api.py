@@ -1,0 +1,149 @@
+"""The border: what programs, MiniDocker and the command line call.  Each method imports its verb when it is called.
+
+Every method raises the tree of pyoci.errors and nothing else by intent.  Nothing here changes the process's directory,
+umask, environment or signal handlers; `run` and a foreground `exec` block this thread's signals while they wait.
+"""
+
+
+def _no_warning(text):
+    """Where the caller wants none."""
+
+
+class Runtime:
+    """One runtime: a root directory with its containers.
+
+    root      absolute path of the state directory's root
+    warn      callable(str) for what is left out and went on, or None
+    """
+
+    __slots__ = ("root", "warn")
+
+    def __init__(self, root="/run/pyoci", *, systemd_cgroup=False, rootless=None, warn=None):
+        self.root = root.rstrip("/") or "/"
+        self.warn = warn or _no_warning
+        if systemd_cgroup:
+            from pyoci.errors import UnsupportedConfig
+
+            raise UnsupportedConfig("--systemd-cgroup", "the systemd cgroup driver is not in this release", document="command line")
+
+    def create(self, container_id, bundle, **options):
+        """Create a container whose process waits for start.  Options: see runtime.create.Options.  runtime.md#create"""
+        from pyoci.runtime.create import Options, create
+
+        container, launch = create(self.root, container_id, bundle, Options(**options), self.warn)
+        container.unlock()
+        launch.close()
+
+    def start(self, container_id):
+        """Let the process of a created container begin.  runtime.md#start"""
+        from pyoci.runtime.start import start
+        from pyoci.state.store import Container
+
+        container = Container(self.root, container_id)
+        container.lock()
+        try:
+            start(container)
+        finally:
+            container.unlock()
+
+    def run(self, container_id, bundle, *, detach=False, keep=False, no_subreaper=False, **options):
+        """create and start; then, unless `detach`, wait and delete.  Returns the exit status (128 + n for signal n)."""
+        from pyoci.runtime.create import Options
+        from pyoci.runtime.run import run
+
+        given = Options(detach=detach, **options)
+        return run(self.root, container_id, bundle, given, self.warn, keep=keep, no_subreaper=no_subreaper)
+
+    def exec(self, container_id, process, **options):
+        """Run a further process in a container.  `process`: config.md#process.  Returns its exit status, 0 when detached."""
+        from pyoci.runtime.exec import Options, execute
+
+        return execute(self.root, container_id, process, Options(**options), self.warn)
+
+    def exec_process(self, container_id):
+        """The container's own process object, as it was at create: the defaults of exec's flags."""
+        from pyoci.state.store import Container
+
+        container = Container(self.root, container_id)
+        container.record  # noqa: B018 - NoSuchContainer comes from here
+        return container.config().get("process") or {}
+
+    def kill(self, container_id, signal_number, *, all_processes=False):
+        """Send a signal to the first process, or to all.  runtime.md#kill"""
+        from pyoci.runtime.kill import kill
+
+        kill(self.root, container_id, signal_number, all_processes)
+
+    def delete(self, container_id, *, force=False):
+        """Delete a stopped or created container, with `force` any.  runtime.md#delete"""
+        from pyoci.runtime.delete import delete
+
+        delete(self.root, container_id, force, self.warn)
+
+    def state(self, container_id):
+        """The state document.  runtime.md#state"""
+        from pyoci.runtime.inspect import state
+
+        return state(self.root, container_id)
+
+    def list(self):
+        """The state documents of all containers."""
+        from pyoci.runtime.inspect import list_all
+
+        return list_all(self.root, self.warn)
+
+    def ps(self, container_id):
+        """The pids of the container's processes."""
+        from pyoci.runtime.inspect import processes
+
+        return processes(self.root, container_id)
+
+    def pause(self, container_id):
+        """Freeze all processes."""
+        from pyoci.runtime.freeze import pause
+
+        pause(self.root, container_id)
+
+    def resume(self, container_id):
+        """Thaw them."""
+        from pyoci.runtime.freeze import resume
+
+        resume(self.root, container_id)
+
+    def update(self, container_id, resources):
+        """Change the limits of a container: `linux.resources`, what is absent stays.  config-linux.md#control-groups"""
+        from pyoci.runtime.update import update
+
+        update(self.root, container_id, resources, self.warn)
+
+    def stats(self, container_id):
+        """The `data` of a stats event."""
+        from pyoci.runtime.events import stats
+
+        return stats(self.root, container_id)
+
+    def events(self, container_id, interval_s=5.0):
+        """An iterator of events, stats every interval_s and oom as they happen, until the cgroup is gone."""
+        from pyoci.runtime.events import events
+
+        return events(self.root, container_id, interval_s)
+
+    def features(self):
+        """What this runtime and this host can do.  features.md"""
+        from pyoci.runtime.features import features
+
+        return features()
+
+    def spec(self, rootless=False):
+        """A config.json to begin with."""
+        from pyoci.runtime.features import spec
+
+        return spec(rootless)
+
+    def plan(self, bundle, container_id="container", **options):
+        """The Plan that create would carry out, and nothing done."""
+        from pyoci.runtime.create import Options, make_plan, read_bundle
+
+        options.setdefault("detach", False)
+        _, config = read_bundle(bundle)
+        return make_plan(self.root, container_id, bundle, config, Options(**options), self.warn)[0]

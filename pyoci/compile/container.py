@@ -1,0 +1,212 @@
+"""config.json -> the plan for one container: the table of contents, in the order in which things happen.
+
+Pure: the facts of this host come in as an argument.  Refuses (ConfigError, UnsupportedConfig) what can't be planned.
+"""
+
+from pyoci.cgroup.layout import directories as cgroup_directories
+from pyoci.cgroup.limits import BEFORE, DEVICE_PROGRAM, writes
+from pyoci.compile import mounts, namespaces, process
+from pyoci.compile.devices import devices
+from pyoci.kernel.calls import CLONE_NEWCGROUP
+from pyoci.plan.plan import Op, Plan
+
+SLOT_GATE = 3
+SLOT_FREE = 4
+
+
+class Facts:
+    """What the compiler must know of the host and of the call.
+
+    layout        cgroup.layout.Layout
+    kernel        (major, minor)
+    rootfs        absolute path of the rootfs, checked
+    has_kcore     /proc/kcore exists
+    seccomp       (flags, filter) resolved by the caller, or None
+    no_pivot, no_new_keyring, preserve_fds, listen_fds, pid_file, console_socket, pidfd_socket
+    """
+
+    __slots__ = ("layout", "kernel", "rootfs", "has_kcore", "seccomp", "no_pivot", "no_new_keyring", "preserve_fds", "listen_fds",
+                 "pid_file", "console_socket", "pidfd_socket")  # fmt: skip
+
+    def __init__(self, layout, kernel, rootfs, has_kcore=True, seccomp=None):
+        self.layout = layout
+        self.kernel = kernel
+        self.rootfs = rootfs
+        self.has_kcore = has_kcore
+        self.seccomp = seccomp
+        self.no_pivot = self.no_new_keyring = False
+        self.preserve_fds = self.listen_fds = 0
+        self.pid_file = self.console_socket = self.pidfd_socket = ""
+
+
+class Slots:
+    """Gives out the descriptor slots that the actors share."""
+
+    __slots__ = ("next",)
+
+    def __init__(self):
+        self.next = SLOT_FREE
+
+    def take(self):
+        self.next += 1
+        return self.next - 1
+
+
+class _Waiting:
+    """Puts the wait for the cgroup placement, and the cgroup namespace made after it, where they are first needed."""
+
+    __slots__ = ("index", "namespaces", "waited")
+
+    def __init__(self, namespaces, index):
+        self.index = index
+        self.namespaces = namespaces
+        self.waited = False
+
+    def __call__(self, ops):
+        if self.waited:
+            return
+        self.waited = True
+        if self.index >= 0:
+            ops.append(Op("wait_for", "linux.cgroupsPath", self.index))
+        if self.namespaces.new & CLONE_NEWCGROUP:
+            ops.append(Op("unshare", namespaces.ORIGIN, CLONE_NEWCGROUP))
+
+
+def compile_container(container_id, bundle, config, facts):
+    """The Plan for `config`, a valid document.  `bundle`: its absolute path."""
+    plan = Plan()
+    ops = plan.create
+    linux = config.get("linux") or {}
+    slots = Slots()
+    spaces = namespaces.Namespaces(linux, slots)
+    preserve = facts.preserve_fds + facts.listen_fds
+    directories = cgroup_directories(facts.layout, linux.get("cgroupsPath") or "", container_id)
+    before, after = _split(writes(linux.get("resources") or {}, facts.layout))
+
+    ops.append(Op("claim", "default", container_id, bundle, facts.rootfs))
+    ops.append(Op("listen", "default", SLOT_GATE))
+    ops.append(Op("make_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()]))
+    _limit(ops, before, False)
+    road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel)
+    _score(ops, config.get("process") or {})
+    namespaces.enter(ops, spaces, linux, road)
+    entered = _place(ops, directories, after)
+    wait = _Waiting(spaces, entered)
+    _session(ops, container_id, facts)
+    mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
+    seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait))
+    devices(ops, config, linux, spaces, facts.has_kcore)
+    wait(ops)
+    _wait_for_all(ops, entered, after)
+    _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots)
+    _later_acts(plan, config)
+    return plan
+
+
+def _split(limits):
+    """(before init joins, after).  Devices belong to the first: between two writes of a list init's mknod would be refused."""
+    before = [one for one in limits if one.phase == BEFORE or one.controller == "devices" or one.file == DEVICE_PROGRAM]
+    return before, [one for one in limits if one not in before]
+
+
+def _limit(ops, limits, overlapped):
+    for one in limits:
+        ops.append(Op("limit", one.origin, one.controller, one.file, list(one.values), int(one.optional), overlapped=overlapped))
+
+
+def _score(ops, config_process):
+    score = config_process.get("oomScoreAdj")
+    if score is not None:
+        ops.append(Op("score_oom", "process.oomScoreAdj", score))
+
+
+def _place(ops, directories, limits):
+    """Overlapped: the first write to a v1 cgroup.procs waits for the kernel's RCU, while init mounts."""
+    ops.append(
+        Op("enter_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()], overlapped=True)
+    )
+    index = len(ops) - 1
+    _limit(ops, limits, True)
+    return index
+
+
+def _wait_for_all(ops, entered, limits):
+    last = entered + len(limits)
+    ops.append(Op("wait_for", "linux.resources" if last > entered else "linux.cgroupsPath", last))
+
+
+def _session(ops, container_id, facts):
+    ops.append(Op("new_session", "default"))
+    if not facts.no_new_keyring:
+        ops.append(Op("keyring", "default", f"_ses.{container_id}"))
+
+
+def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots):
+    ops = plan.create
+    one = config["process"]
+    masks = process.capability_masks(one, "process", plan.warnings)
+    hooks = config.get("hooks") or {}
+    namespaces.names(ops, config, linux, spaces)
+    start_hooks = []
+    if hooks:
+        start_hooks = _create_hooks(ops, config, hooks, container_id, bundle)
+    ops.append(Op("make_cwd", "process.cwd", mounts.clean(one["cwd"])))
+    console_slot = _console(ops, one, spaces, slots)
+    mounts.hidden(ops, linux)
+    mounts.enter(ops, config, linux, spaces, facts.no_pivot, seals)
+    _personality(ops, linux)
+    process.identity(ops, one, "process", masks, facts.seccomp)
+    process.limits(ops, one, "process")
+    if console_slot >= 0:
+        ops.append(Op("send_console", "process.terminal", facts.console_socket, console_slot))
+    if facts.pidfd_socket:
+        ops.append(Op("send_pidfd", "default", facts.pidfd_socket, "standard"))
+    ops.append(Op("record", "default"))
+    if facts.pid_file:
+        ops.append(Op("write_pid", "default", facts.pid_file))
+    ops.append(Op("gate", "default", SLOT_GATE))
+    ops.extend(start_hooks)
+    if facts.seccomp and one.get("noNewPrivileges"):
+        ops.append(Op("seccomp", "linux.seccomp", facts.seccomp[0], facts.seccomp[1]))
+    ops.append(process.execute(one, "process", facts.preserve_fds + facts.listen_fds, facts.listen_fds))
+
+
+def _create_hooks(ops, config, hooks, container_id, bundle):
+    from pyoci.compile import hooks as compile_hooks  # most bundles have none
+
+    state = compile_hooks.state_document(container_id, bundle, config.get("annotations") or {})
+    compile_hooks.runtime_hooks(ops, hooks, "prestart", "creating")
+    compile_hooks.runtime_hooks(ops, hooks, "createRuntime", "creating")
+    compile_hooks.container_hooks(ops, hooks, "createContainer", "creating", state, [])
+    start = []
+    env, _, _ = process.environment(config["process"])
+    compile_hooks.container_hooks(start, hooks, "startContainer", "created", state, env)
+    return start
+
+
+def _console(ops, one, spaces, slots):
+    if not one.get("terminal"):
+        return -1
+    size = one.get("consoleSize") or {}
+    slot = slots.take()
+    has_mounts = int(spaces.has(mounts.CLONE_NEWNS))
+    uid = (one.get("user") or {}).get("uid") or 0
+    width, height = (min(size.get(name) or 0, 65535) for name in ("width", "height"))
+    ops.append(Op("open_console", "process.terminal", slot, width, height, has_mounts, uid))
+    return slot
+
+
+def _personality(ops, linux):
+    domain = (linux.get("personality") or {}).get("domain")
+    if domain:
+        ops.append(Op("personality", "linux.personality", {"LINUX": 0, "LINUX32": 8}[domain]))
+
+
+def _later_acts(plan, config):
+    hooks = config.get("hooks") or {}
+    plan.delete.append(Op("undo", "default"))
+    if hooks:
+        from pyoci.compile import hooks as compile_hooks
+
+        compile_hooks.runtime_hooks(plan.start, hooks, "poststart", "running")
+        compile_hooks.runtime_hooks(plan.delete, hooks, "poststop", "stopped")

@@ -1,0 +1,117 @@
+"""process -> operations: user, capabilities, limits, directory, program.  Used for create and, by joining.py, for exec.
+
+config.md#process, config.md#linux-process
+"""
+
+from _struct import pack
+
+from pyoci.errors import ConfigError
+from pyoci.plan.plan import Op
+from pyoci.spec.names import CAPABILITIES, RLIMITS
+
+DEFAULT_UMASK = 0o022  # what every runtime sets where the spec says "unchanged"; images rely on it
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SETS = ("bounding", "effective", "permitted", "inheritable", "ambient")
+
+
+def environment(process, extra=()):
+    """The environment as a list, the last of two equal names winning in the first one's place; and its HOME and PATH."""
+    values = {}
+    for word in process.get("env") or ():
+        name, _, value = word.partition("=")
+        values[name] = value
+    for name, value in extra:
+        values[name] = value
+    if not values.get("HOME"):
+        values.pop("HOME", None)
+    return [f"{name}={value}" for name, value in values.items()], values.get("HOME"), values.get("PATH")
+
+
+def capability_masks(process, origin, warnings):
+    """{set: mask}, or None where the config names none.  Unknown names are left out and told once."""
+    sets = process.get("capabilities")
+    if sets is None:
+        return None
+    masks, unknown = {}, []
+    for name in SETS:
+        mask = 0
+        for word in sets.get(name) or ():
+            number = CAPABILITIES.get(word)
+            if number is None:
+                unknown.append(word)
+            else:
+                mask |= 1 << number
+        masks[name] = mask
+    useless = masks["ambient"] & ~(masks["permitted"] & masks["inheritable"])
+    if useless:
+        masks["ambient"] &= ~useless
+        names = [name for name, number in CAPABILITIES.items() if useless >> number & 1]
+        warnings.append(f"{origin}.capabilities.ambient: not permitted and inheritable too, so left out: {' '.join(names)}")
+    if unknown:
+        warnings.append(f"{origin}.capabilities: unknown to this release, so left out: {' '.join(sorted(set(unknown)))}")
+    return masks
+
+
+def identity(ops, process, origin, masks, seccomp, *, keep_groups=False):
+    """From the privileged init to the user of the process; the seccomp filter where it needs privilege.
+
+    `seccomp`: (flags, filter) or None.
+    """
+    user = process.get("user") or {}
+    uid, gid = user.get("uid") or 0, user.get("gid") or 0
+    groups = user.get("additionalGids") or ()
+    cwd = process["cwd"]
+    private = bool(process.get("noNewPrivileges"))
+    if private:
+        ops.append(Op("no_new_privileges", f"{origin}.noNewPrivileges"))
+    if uid and not process.get("terminal"):
+        ops.append(Op("own_stdio", f"{origin}.user", uid))
+    ops.append(Op("change_directory", f"{origin}.cwd", cwd, 0))
+    if masks:
+        ops.append(Op("bound_capabilities", f"{origin}.capabilities.bounding", masks["bounding"]))
+    ops.append(
+        Op("become_user", f"{origin}.user", uid, gid, pack(f"<{len(groups)}I", *groups), int(keep_groups), int(masks is not None))
+    )
+    umask = user.get("umask")
+    ops.append(Op("set_umask", f"{origin}.user.umask" if umask is not None else "default", DEFAULT_UMASK if umask is None else umask))
+    if seccomp and not private:
+        # From here on init makes only calls that docs/seccomp.md lists.
+        _program(ops, process, origin, cwd)
+        ops.append(Op("seccomp", "linux.seccomp", seccomp[0], seccomp[1]))
+        _capabilities(ops, origin, masks)
+    else:
+        _capabilities(ops, origin, masks)
+        _program(ops, process, origin, cwd)
+
+
+def _capabilities(ops, origin, masks):
+    if masks:
+        ops.append(
+            Op("capabilities", f"{origin}.capabilities", masks["effective"], masks["permitted"], masks["inheritable"], masks["ambient"])
+        )
+
+
+def _program(ops, process, origin, cwd):
+    args = process.get("args") or ()
+    if not args:
+        raise ConfigError(f"{origin}.args", "args must not be empty", "config.md#process")
+    ops.append(Op("change_directory", f"{origin}.cwd", cwd, 1))
+    _, home, path = environment(process)
+    if not home:
+        ops.append(Op("home", "default", (process.get("user") or {}).get("uid") or 0))
+    search = None if "/" in args[0] else (path if path is not None else DEFAULT_PATH)
+    ops.append(Op("find_program", f"{origin}.args[0]", args[0], search))
+
+
+def limits(ops, process, origin):
+    """rlimits, set by HOST: init may lack the privilege in its user namespace."""
+    for index, limit in enumerate(process.get("rlimits") or ()):
+        name = limit["type"]
+        ops.append(Op("limit_process", f"{origin}.rlimits[{index}]", RLIMITS[name], limit["soft"], limit["hard"], name))
+
+
+def execute(process, origin, preserve, listen_fds):
+    """The last operation."""
+    extra = [("LISTEN_FDS", str(listen_fds))] if listen_fds else []
+    env, _, _ = environment(process, extra)
+    return Op("execute", f"{origin}.args", list(process["args"]), env, preserve, int(bool(listen_fds)))

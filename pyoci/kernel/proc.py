@@ -1,0 +1,66 @@
+"""Facts about processes from /proc, and small file helpers.  proc(5).  Hot."""
+
+import posix
+
+from pyoci.errors import SyscallError
+
+READ = posix.O_RDONLY | posix.O_CLOEXEC
+
+
+def read_file(path, dir_fd=None):
+    """All bytes of a file.  Raises SyscallError (open, read)."""
+    try:
+        fd = posix.open(path, READ, dir_fd=dir_fd)
+    except OSError as error:
+        raise SyscallError("open", error.errno, path) from None
+    try:
+        pieces = []
+        while piece := posix.read(fd, 65536):
+            pieces.append(piece)
+    except OSError as error:
+        raise SyscallError("read", error.errno, path) from None
+    finally:
+        posix.close(fd)
+    return b"".join(pieces)
+
+
+def write_file(path, data, flags=posix.O_WRONLY | posix.O_CLOEXEC, mode=0o600):
+    """Write bytes in one call.  Raises SyscallError (open, write)."""
+    try:
+        fd = posix.open(path, flags, mode)
+    except OSError as error:
+        raise SyscallError("open", error.errno, path) from None
+    try:
+        if posix.write(fd, data) != len(data):
+            raise SyscallError("write", 28, path)
+    except OSError as error:
+        raise SyscallError("write", error.errno, path) from None
+    finally:
+        posix.close(fd)
+
+
+def stat_fields(pid):
+    """The fields of /proc/PID/stat after the command name (field 3 is [0]), or None if there is no such process."""
+    try:
+        fd = posix.open(f"/proc/{pid}/stat", READ)
+    except OSError:
+        return None
+    try:
+        text = posix.read(fd, 4096)
+    except OSError:  # ESRCH: it ended between the two calls
+        return None
+    finally:
+        posix.close(fd)
+    return text[text.rindex(b")") + 2 :].split()
+
+
+def start_time(pid):
+    """Field 22 of /proc/PID/stat, clock ticks after boot, or 0 if it is gone: with the pid it names one process."""
+    fields = stat_fields(pid)
+    return int(fields[19]) if fields else 0
+
+
+def is_alive(pid, started):
+    """Whether that very process runs, and is no zombie."""
+    fields = stat_fields(pid)
+    return bool(fields) and int(fields[19]) == started and fields[0] not in (b"Z", b"X", b"x")

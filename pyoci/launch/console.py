@@ -1,0 +1,114 @@
+"""Sends descriptors to a caller's socket, and shows a foreground container's terminal on the caller's.  unix(7), termios(3)"""
+
+import posix
+
+from pyoci.kernel import calls
+
+
+def send(socket, fd, payload):
+    """One descriptor with its payload over a stream socket at that path.  Raises SyscallError."""
+    if len(socket.encode("utf-8", "surrogateescape")) > 107:
+        folder, _, name = socket.rpartition("/")
+        directory = posix.open(folder or "/", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        try:
+            channel = calls.connect(f"/proc/self/fd/{directory}/{name}")
+        finally:
+            posix.close(directory)
+    else:
+        channel = calls.connect(socket)
+    try:
+        calls.send(channel, payload, [fd])
+    finally:
+        posix.close(channel)
+
+
+class Pump:
+    """Carries bytes between standard input, standard output and the master of a terminal; raw mode while it lives."""
+
+    __slots__ = ("master", "_saved", "_input_open")
+
+    def __init__(self, master):
+        self.master = master
+        self._input_open = True
+        self._saved = None
+        self._raw()
+        self.resize()
+
+    def _raw(self):
+        import termios  # only for a terminal
+
+        try:
+            self._saved = termios.tcgetattr(0)
+        except termios.error:
+            return
+        mode = [*self._saved[:6], list(self._saved[6])]
+        # cfmakeraw(3)
+        mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
+                     | termios.ICRNL | termios.IXON)  # fmt: skip
+        mode[1] &= ~termios.OPOST
+        mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(0, termios.TCSANOW, mode)
+
+    def resize(self):
+        """Give the container the size of the caller's terminal."""
+        from fcntl import ioctl
+
+        try:
+            ioctl(self.master, 0x5414, ioctl(0, 0x5413, b"\0" * 8))  # TIOCSWINSZ, TIOCGWINSZ
+        except OSError:
+            pass
+
+    def wanted(self):
+        """What to poll for."""
+        found = [(self.master, calls.POLLIN)]
+        if self._input_open:
+            found.append((0, calls.POLLIN))
+        return found
+
+    def serve(self, ready):
+        """Carry what is there.  False when the container's side is closed."""
+        if self._input_open and 0 in ready:
+            data = _read(0)
+            if not data:
+                self._input_open = False
+            else:
+                _write_all(self.master, data)
+        if self.master in ready:
+            data = _read(self.master)
+            if not data:
+                return False
+            _write_all(1, data)
+        return True
+
+    def drain(self):
+        """What the container wrote last."""
+        while calls.poll([(self.master, calls.POLLIN)], 0):
+            data = _read(self.master)
+            if not data:
+                return
+            _write_all(1, data)
+
+    def close(self):
+        """Give the caller's terminal back as it was."""
+        if self._saved is not None:
+            import termios
+
+            termios.tcsetattr(0, termios.TCSANOW, self._saved)
+        posix.close(self.master)
+
+
+def _read(fd):
+    try:
+        return posix.read(fd, 65536)
+    except OSError:  # EIO: the last holder of the other side is gone
+        return b""
+
+
+def _write_all(fd, data):
+    while data:
+        try:
+            data = data[posix.write(fd, data) :]
+        except OSError:
+            return

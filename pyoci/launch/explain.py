@@ -1,0 +1,132 @@
+"""A failed operation in words.  Cold: imported when something failed.
+
+runc's sentence comes first where callers match it (docs/errors.md lists them); then where, what, and why.
+"""
+
+import posix
+
+from pyoci.errors import OperationFailed, errno_text
+from pyoci.plan.ops import STEPS
+from pyoci.plan.show import describe
+
+EPERM, ENOENT, EACCES, ENOTDIR, EISDIR, EINVAL, ELOOP, ENOEXEC = 1, 2, 13, 20, 21, 22, 40, 8
+
+_HINTS = {
+    ("setresuid", EINVAL): "the uid has no mapping in the user namespace",
+    ("setresgid", EINVAL): "the gid has no mapping in the user namespace",
+    ("setgroups", EINVAL): "an additional gid has no mapping in the user namespace",
+    ("setns", EINVAL): "a namespace of another kind, or of a process that shares its user namespace",
+    ("mount_setattr", EPERM): "an attribute that is locked by another user namespace can't be cleared",
+    ("fsmount", EPERM): "in a user namespace this file system needs its own namespace (proc: pid, sysfs: network, mqueue: ipc)",
+    ("pivot_root", EINVAL): "the rootfs lies on a mount that can't be pivoted (an initramfs); try --no-pivot",
+    ("execve", ENOEXEC): "no program for this machine, or a script without its #! line",
+}
+_VERIFIED = {
+    "verify procfs": "a mount may not cover a file of procfs, and only a procfs may lie on /proc",
+    "verify device": "not the device that was asked for",
+    "verify directory": "not a real directory",
+    "verify terminal": "/dev/pts/ptmx is not the multiplexer of a devpts; mount one on /dev/pts",
+    "verify working directory": "the working directory lies outside the container's root",
+}
+
+
+def host_failure(op, error):
+    """OperationFailed for a SyscallError of a HOST operation."""
+    prefix = _mount_prefix(op)
+    return OperationFailed(op.origin, describe(op), error.call, error.errno, error.on, _HINTS.get((error.call, error.errno), ""), prefix)
+
+
+def init_failure(op, message):
+    """OperationFailed for init's failure record."""
+    step = STEPS[message.step] if message.step < len(STEPS) else f"step {message.step}"
+    if op.name in ("find_program", "execute"):
+        return _program_failure(op, step, message)
+    if op.name == "hook_inside":
+        return _hook_failure(op, step, message)
+    hint = _HINTS.get((step, message.errno), "")
+    detail = message.text
+    if step in _VERIFIED:
+        detail = f"{_VERIFIED[step]}: {message.text}" if message.text else _VERIFIED[step]
+        step = ""
+    words = describe(op)
+    if detail and detail in words:
+        detail = ""
+    return OperationFailed(op.origin, words, step, message.errno, detail, hint, _mount_prefix(op))
+
+
+def _mount_prefix(op):
+    if op.name == "bind":
+        return f'error mounting "{op.args[0]}" to rootfs at "{op.args[1]}"'
+    if op.name == "mount":
+        return f'error mounting "{op.args[1]}" to rootfs at "{op.args[2]}"'
+    return ""
+
+
+def _program_failure(op, step, message):
+    """The words that dockerd and podman turn into exit statuses 126 and 127 (Go's os/exec)."""
+    name = op.args[0] if op.name == "find_program" else (message.text or op.args[0][0])
+    if op.name == "find_program" and message.item:
+        reason = "permission denied" if message.errno == EACCES else "executable file not found in $PATH"
+    elif message.errno == EISDIR:
+        reason = "is a directory"
+    elif step == "find program" and message.errno in (ENOENT, ENOTDIR):
+        reason = f"stat {name}: {posix.strerror(message.errno).lower()}"
+    else:
+        reason = posix.strerror(message.errno).lower()
+    hint = ""
+    if op.name == "execute" and message.errno == ENOENT:
+        hint = "the file is there: its interpreter (the #! line) or its loader is not"
+    elif message.errno == ENOEXEC:
+        hint = _HINTS[("execve", ENOEXEC)]
+    sentence = f'exec: "{name}": {reason}' if op.name == "find_program" else f"exec {name}: {reason}"
+    return OperationFailed(op.origin, sentence, "", 0, "", hint, "unable to start container process")
+
+
+def _hook_failure(op, step, message):
+    kind, index, path = op.args[0], op.args[1], op.args[2]
+    if step == "hook exit":
+        reason = f"exit status {message.item}, {message.text}"
+    elif step == "hook signal":
+        reason = f"signal {message.item}, {message.text}"
+    elif step == "hook time-out":
+        reason = f"hook ran past specified timeout of {op.args[5]:.1f}s, {message.text}"
+    else:
+        reason = f"{step}: {errno_text(message.errno)}"
+    return OperationFailed(op.origin, f"{path}: {reason}", prefix=f"error running {kind} hook #{index}")
+
+
+def warning(op, message):
+    """What init left out and went on."""
+    from pyoci.spec.names import CAPABILITIES
+
+    name = next((name for name, number in CAPABILITIES.items() if number == message.item), f"capability {message.item}")
+    return f"{op.origin}: {name} can't be given here, so it is left out: {errno_text(message.errno)}"
+
+
+def silent_death(op, status, directories):
+    """Init ended without a word: by a signal from outside, or for want of memory."""
+    if status is not None and status.si_code == posix.CLD_KILLED or status is not None and status.si_code == posix.CLD_DUMPED:
+        how = f"init was killed by signal {status.si_status}"
+        if status.si_status == 9 and _oom_kills(directories):
+            return OperationFailed(op.origin, describe(op), prefix="container init was OOM-killed (memory limit too low?)")
+        if status.si_status == 9:
+            how += " (possibly OOM-killed)"
+    else:
+        how = "init ended without a word"
+    return OperationFailed(op.origin, describe(op), detail=how)
+
+
+def _oom_kills(directories):
+    from pyoci.errors import SyscallError
+    from pyoci.kernel.proc import read_file
+
+    for path in (f"{directories.get('memory', '')}/memory.oom_control", f"{directories.get('', '')}/memory.events"):
+        try:
+            lines = read_file(path).decode().split("\n")
+        except SyscallError:
+            continue
+        for line in lines:
+            name, _, count = line.partition(" ")
+            if name == "oom_kill" and count.strip() not in ("", "0"):
+                return True
+    return False

@@ -1,0 +1,180 @@
+"""The HOST operations: one function each, in the order of ops.TABLE.  launch/run.py calls them with the operation's arguments."""
+
+import posix
+
+from pyoci.cgroup import face
+from pyoci.cgroup.limits import AFTER, Write, write
+from pyoci.errors import PyociError, SyscallError
+from pyoci.kernel import calls
+from pyoci.kernel.proc import write_file
+from pyoci.plan import wire
+from pyoci.plan.ops import NUMBER
+from pyoci.state.journal import open_journal
+
+SLOT_PLAN, SLOT_WORD, SLOT_JOURNAL = 0, 1, 2
+WORD_BYTES = 4096
+RESOLVE_FLAGS = posix.O_RDONLY | posix.O_CLOEXEC
+
+
+def claim(launch, container_id, bundle, rootfs):
+    """The directory is made by Container.claim before; here the journal and the running words begin."""
+    container = launch.container
+    launch.journal = open_journal(container.file("journal"))
+    launch.note("root", rootfs)
+    launch.word_fd = posix.open(container.file("word"), posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
+    posix.ftruncate(launch.word_fd, WORD_BYTES)
+
+
+def listen(launch, slot):
+    """The gate's path is bound through our own descriptor of the directory, which is never too long for sun_path (108 bytes)."""
+    directory = posix.open(launch.container.path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        launch.fds[slot] = calls.listen(f"/proc/self/fd/{directory}/gate")
+    finally:
+        posix.close(directory)
+    launch.outbox.append(slot)
+
+
+def open_namespace(launch, kind, path, slot):
+    """Open what is to be joined, and see that it is what the config says."""
+    try:
+        fd = posix.open(path, RESOLVE_FLAGS)
+    except OSError as error:
+        raise SyscallError("open", error.errno, path) from None
+    launch.fds[slot] = fd
+    try:
+        found = calls.namespace_type(fd)
+    except SyscallError:
+        found = 0
+    if found != kind:
+        raise PyociError(f"{path!r} is {'another kind of namespace' if found else 'no namespace'}")
+    if kind != calls.CLONE_NEWPID:
+        launch.outbox.append(slot)
+
+
+def make_cgroup(launch, lines):
+    """Each directory is noted before it is made, and its inode after."""
+    launch.directories = directories = dict(line.split("\t", 1) for line in lines)
+    made = face.make(directories, lambda path: launch.note("cgroup", path))
+    for path, inode in face.identities(made).items():
+        launch.note("inode", path, str(inode))
+
+
+def limit(launch, controller, file, values, optional):
+    """One file of one cgroup."""
+    write(launch.directories, Write(AFTER, controller, file, values, "", bool(optional)))
+
+
+def spawn(launch, flags, pid_slot, preserve, raise_capabilities):
+    """Start init and hand it the whole plan."""
+    from pyoci.launch.run import sealed_init  # run imports this module
+
+    exe = sealed_init()
+    ours, theirs = calls.socketpair()
+    launch.channel = ours
+    try:
+        launch.pid, launch.pidfd = calls.spawn(
+            flags, exe_fd=exe, channel_fd=theirs, channel_number=3 + preserve, pid_namespace_fd=launch.fds.get(pid_slot, -1),
+            raise_capabilities=raise_capabilities,
+        )  # fmt: skip
+    finally:
+        posix.close(exe)
+        posix.close(theirs)
+    launch.begin()
+    if launch.word_fd < 0:
+        launch.word_fd = posix.memfd_create("word", 1)
+        posix.ftruncate(launch.word_fd, WORD_BYTES)
+    plan_fd = posix.memfd_create("plan", 1)
+    posix.write(plan_fd, wire.encode(launch.ops))
+    launch.fds[SLOT_PLAN] = plan_fd
+    launch.fds[SLOT_WORD] = posix.dup(launch.word_fd)
+    launch.outbox += (SLOT_PLAN, SLOT_WORD)
+    if launch.journal >= 0:
+        launch.fds[SLOT_JOURNAL] = posix.dup(launch.journal)
+        launch.outbox.append(SLOT_JOURNAL)
+
+
+def map_ids(launch, uid_map, gid_map, deny_setgroups):
+    """setgroups before gid_map: without privilege the kernel demands that order (CVE-2014-8989)."""
+    base = f"/proc/{launch.pid}"
+    if deny_setgroups:
+        write_file(f"{base}/setgroups", b"deny")
+    write_file(f"{base}/uid_map", uid_map.encode())
+    write_file(f"{base}/gid_map", gid_map.encode())
+
+
+def enter_cgroup(launch, lines):
+    """Place init into the cgroups, which for an exec are the container's, made long ago."""
+    if not launch.directories:
+        launch.directories = dict(line.split("\t", 1) for line in lines)
+    face.place(launch.directories, launch.pid)
+
+
+def score_oom(launch, value):
+    """The kernel lets anybody raise it; lowering takes CAP_SYS_RESOURCE."""
+    write_file(f"/proc/{launch.pid}/oom_score_adj", str(value).encode())
+
+
+def clone_tree(launch, source, recursive, slot):
+    """A detached clone that init only has to move."""
+    launch.fds[slot] = calls.open_tree(source, 1 | posix.O_CLOEXEC | (0x8000 if recursive else 0))
+    launch.outbox.append(slot)
+
+
+def hook(launch, kind, index, path, args, env, timeout_s, status):
+    """A hook in the runtime's namespaces."""
+    from pyoci.launch.hooks import run_hook  # cold: most bundles have none
+
+    run_hook(kind, index, path, args, env, timeout_s, launch.state(status, launch.pid))
+
+
+def limit_process(launch, resource, soft, hard, name):
+    """Set from outside: in its user namespace init has no privilege to raise one."""
+    calls.prlimit(launch.pid, resource, soft, hard)
+
+
+def send_console(launch, socket, slot):
+    """To the console socket; without one (a foreground run) the caller keeps the master."""
+    master = launch.fds.pop(slot)
+    try:
+        if socket:
+            from pyoci.launch.console import send  # cold
+
+            send(socket, master, b"/dev/ptmx")
+        else:
+            launch.console = posix.dup(master)
+    finally:
+        posix.close(master)
+
+
+def send_pidfd(launch, socket, payload):
+    """The payload tells the first process ("standard") from a further one ("setns")."""
+    from pyoci.launch.console import send  # cold
+
+    send(socket, launch.pidfd, payload.encode())
+
+
+def record(launch):
+    """The caller stores what the other verbs need."""
+    launch.tell(launch)
+
+
+def write_pid(launch, path):
+    """All of it or nothing, and only now: callers take its presence for success."""
+    folder, _, name = path.rpartition("/")
+    fresh = f"{folder}/.{name}.{launch.pid}"
+    launch.note("file", fresh)
+    launch.note("file", path)
+    write_file(fresh, str(launch.pid).encode(), posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
+    try:
+        posix.rename(fresh, path)
+    except OSError as error:
+        posix.unlink(fresh)
+        raise SyscallError("rename", error.errno, path) from None
+
+
+DEEDS = {
+    NUMBER[deed.__name__]: deed
+    for deed in (claim, listen, open_namespace, make_cgroup, limit, spawn, map_ids, enter_cgroup, score_oom, clone_tree, hook,
+                 limit_process, send_console, send_pidfd, record, write_pid)
+}  # fmt: skip

@@ -1,0 +1,159 @@
+"""The journal run backwards.  Serves a create that failed, one that was killed, and delete.
+
+Every item is checked to be what was noted (start time of a pid, inode of a cgroup, directory and emptiness of a mount
+point) before it is touched: a stranger's thing is never removed.  Everything is tried; what is left is reported after.
+"""
+
+import posix
+
+from pyoci.cgroup import face
+from pyoci.errors import CleanupError, PyociError, SyscallError
+from pyoci.kernel import calls
+from pyoci.kernel.proc import is_alive, read_file, start_time
+from pyoci.state.journal import parse
+
+KILL_TIMEOUT_MS = 10_000
+RESOLVE_IN_ROOT = 0x10
+O_PATH = posix.O_PATH | posix.O_CLOEXEC
+
+
+class Trail:
+    """The journal's lines, sorted by kind."""
+
+    __slots__ = ("root", "cgroups", "processes", "made", "files")
+
+    def __init__(self, lines):
+        self.root = ""
+        self.cgroups = {}
+        self.processes = []
+        self.made = []
+        self.files = []
+        for fields in lines:
+            kind = fields[0]
+            if kind == "cgroup":
+                self.cgroups.setdefault(fields[1], None)
+            elif kind == "inode":
+                self.cgroups[fields[1]] = int(fields[2])
+            elif kind == "process":
+                self.processes.append((int(fields[1]), int(fields[2])))
+            elif kind == "made":
+                self.made.append(fields[1:])
+            elif kind == "file":
+                self.files.append(fields[1])
+            elif kind == "root":
+                self.root = fields[1]
+
+
+def read_trail(container):
+    """The Trail of a container; an empty one where no journal was begun."""
+    try:
+        text = read_file(container.file("journal"))
+    except SyscallError:
+        return Trail([])
+    return Trail(parse(text))
+
+
+def undo(trail, directories, *, keep_made, keep_files=True):
+    """End the processes, remove the cgroups, and unless `keep_made` the mount points made in the rootfs.
+
+    Raises CleanupError with all that could not be undone.
+    """
+    leftovers = []
+    for pid, started in reversed(trail.processes):
+        _attempt(leftovers, end_process, pid, started)
+    if directories:
+        _attempt(leftovers, _end_stragglers, directories, trail.cgroups)
+    if trail.cgroups:
+        _attempt(leftovers, face.remove, directories or {}, trail.cgroups)
+    if not keep_made and trail.made:
+        _attempt(leftovers, _remove_made, trail.root, trail.made)
+    if not keep_files:
+        for path in reversed(trail.files):
+            _attempt(leftovers, _remove_file, path)
+    if leftovers:
+        raise CleanupError(leftovers)
+
+
+def _attempt(leftovers, deed, *args):
+    try:
+        deed(*args)
+    except CleanupError as error:
+        leftovers.extend(error.leftovers)
+    except (PyociError, OSError) as error:
+        leftovers.append(str(error))
+
+
+def end_process(pid, started):
+    """SIGKILL that very process and wait until it is gone.  Raises PyociError if it is still there after 10 s."""
+    if not started or start_time(pid) != started:
+        return
+    try:
+        pidfd = calls.pidfd_open(pid)
+    except SyscallError:
+        return
+    try:
+        if start_time(pid) != started:
+            return
+        try:
+            calls.pidfd_send_signal(pidfd, 9)
+        except SyscallError:
+            pass
+        if not calls.poll([(pidfd, calls.POLLIN)], KILL_TIMEOUT_MS) and is_alive(pid, started):
+            raise PyociError(f"process {pid} is still there 10 s after SIGKILL")
+    finally:
+        posix.close(pidfd)
+
+
+def _end_stragglers(directories, cgroups):
+    """Without a pid namespace of its own, a container's other processes outlive its first."""
+    ours = set(cgroups)
+    if ours.issuperset(path for path in directories.values() if _is_there(path)) and face.processes(directories):
+        face.kill_all(directories, 9)
+
+
+def _is_there(path):
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_made(root, made):
+    """The mount points and files below the rootfs, newest first, if they are still there, empty, and where they were made."""
+    if not root:
+        return
+    root_fd = posix.open(root, O_PATH | posix.O_DIRECTORY)
+    try:
+        for device, inode, kind, directory, name in reversed(made):
+            _remove_one(root_fd, device, int(inode), kind, directory, name)
+    finally:
+        posix.close(root_fd)
+
+
+def _remove_one(root_fd, device, inode, kind, directory, name):
+    try:
+        parent = calls.openat2(root_fd, directory or ".", O_PATH | posix.O_DIRECTORY, RESOLVE_IN_ROOT)
+    except SyscallError:
+        return
+    try:
+        facts = posix.fstat(parent)
+        if facts.st_ino != inode or device != f"{posix.major(facts.st_dev)}:{posix.minor(facts.st_dev)}":
+            return
+        if kind == "d":
+            posix.rmdir(name, dir_fd=parent)
+        else:
+            found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
+            if found.st_size == 0 and found.st_mode & 0o170000 == 0o100000:
+                posix.unlink(name, dir_fd=parent)
+    except OSError:
+        return  # gone, filled or exchanged: no longer what was made
+    finally:
+        posix.close(parent)
+
+
+def _remove_file(path):
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        pass

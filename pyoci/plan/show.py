@@ -1,0 +1,173 @@
+"""The plan for people and for programs, and an operation in words.  Cold."""
+
+from pyoci.plan.ops import INIT, KINDS, TABLE, argument_names
+
+_PROPAGATION = {0x40000: "private", 0x80000: "slave", 0x100000: "shared", 0x20000: "unbindable"}
+_ATTRIBUTES = ((0x1, "ro"), (0x2, "nosuid"), (0x4, "nodev"), (0x8, "noexec"), (0x80, "nodiratime"), (0x200000, "nosymfollow"))
+_NAMESPACES = ((0x80, "time"), (0x20000, "mount"), (0x2000000, "cgroup"), (0x4000000, "uts"), (0x8000000, "ipc"),
+               (0x10000000, "user"), (0x20000000, "pid"), (0x40000000, "network"))  # fmt: skip
+_DEVICES = {0o020000: "c", 0o060000: "b", 0o010000: "p"}
+
+
+def attributes(bits):
+    """`ro,nosuid` for mount attribute bits; "" for none."""
+    words = [word for bit, word in _ATTRIBUTES if bits & bit]
+    atime = bits & 0x70
+    if atime:
+        words.append("noatime" if atime == 0x10 else "strictatime")
+    return ",".join(words)
+
+
+def namespaces(flags):
+    """`mount, pid` for CLONE_NEW flags."""
+    return ", ".join(word for flag, word in _NAMESPACES if flags & flag)
+
+
+def propagation(flags):
+    """`rslave` for MS_SLAVE | MS_REC."""
+    return ("r" if flags & 0x4000 else "") + next((word for flag, word in _PROPAGATION.items() if flags & flag), "?")
+
+
+def arguments(op):
+    """{name: value} of an operation; bytes are shown by their length."""
+    names = argument_names(op.number)
+    return {
+        name: f"{len(value)} bytes" if kind == "b" else value for name, kind, value in zip(names, KINDS[op.number], op.args)
+    }
+
+
+def describe(op):
+    """The operation in a few words, with what it is on: `bind /srv/data on /data`."""
+    given = arguments(op)
+    teller = _TELLERS.get(op.name)
+    return teller(given) if teller else " ".join([op.name.replace("_", " "), *(str(value) for value in _plain(given))])
+
+
+def _plain(given):
+    return [value for name, value in given.items() if name not in ("slot", "pid_slot") and value not in (None, [], "")]
+
+
+def _with(words, bits):
+    text = attributes(bits)
+    return f"{words} ({text})" if text else words
+
+
+def _device(given):
+    kind = _DEVICES.get(given["type"], "?")
+    return f"{given['path']} {kind} {given['major']}:{given['minor']}"
+
+
+_TELLERS = {
+    "claim": lambda a: f"claim the id {a['id']} for {a['bundle']}",
+    "listen": lambda a: "make the gate",
+    "open_namespace": lambda a: f"open the {namespaces(a['type'])} namespace {a['path']}",
+    "make_cgroup": lambda a: "make the cgroups " + " ".join(_cgroups(a["directories"])),
+    "limit": lambda a: f"write {', '.join(a['values'])} to {a['file']}",
+    "spawn": lambda a: f"start init in new namespaces: {namespaces(a['flags']) or 'none'}",
+    "map_ids": lambda a: f"map uids {' '.join(a['uid_map'].split())}, gids {' '.join(a['gid_map'].split())}",
+    "enter_cgroup": lambda a: "place init in its cgroups",
+    "score_oom": lambda a: f"set oom_score_adj to {a['value']}",
+    "hook": lambda a: f"run {a['kind']} hook #{a['index']} {a['path']}",
+    "hook_inside": lambda a: f"run {a['kind']} hook #{a['index']} {a['path']}",
+    "limit_process": lambda a: f"limit {a['name']} to {a['soft']}, at most {a['hard']}",
+    "send_console": lambda a: f"send the terminal to {a['socket'] or 'the caller'}",
+    "send_pidfd": lambda a: f"send the pidfd to {a['socket']}",
+    "record": lambda a: "store the record",
+    "write_pid": lambda a: f"write the pid file {a['path']}",
+    "wait_for": lambda a: f"wait for operation {a['index']}",
+    "become_root": lambda a: "become root of the user namespace",
+    "join": lambda a: f"join the {namespaces(a['type'])} namespace",
+    "unshare": lambda a: f"make new namespaces: {namespaces(a['flags'])}",
+    "clone_again": lambda a: "go on as a child in the new namespaces",
+    "new_session": lambda a: "lead a new session",
+    "keyring": lambda a: f"join the session keyring {a['name']}",
+    "loopback_up": lambda a: "bring lo up",
+    "propagate_root": lambda a: f"make / {propagation(a['flags'])}",
+    "open_rootfs": lambda a: f"open the rootfs {a['path']}",
+    "mount": lambda a: _with(f"mount {a['fstype']} on {a['target']}" + _data(a), a["attr_set"]),
+    "bind": lambda a: _with(f"bind {a['source']} on {a['target']}", a["attr_set"] | a["rattr_set"]),
+    "remount": lambda a: _with(f"remount {a['target']}", a["attr_set"] | a["rattr_set"]),
+    "propagate": lambda a: f"make {a['target']} {propagation(a['flags'])}",
+    "cgroup_view": lambda a: _with(f"show the cgroup on {a['target']}", a["attr_set"]),
+    "make_link": lambda a: f"link {a['path']} to {a['content']}",
+    "make_device": lambda a: f"make {_device(a)} mode {a['mode']:04o} owner {a['uid']}:{a['gid']}",
+    "bind_device": lambda a: f"bind the host's {_device(a)}",
+    "pivot": lambda a: "make the rootfs the root",
+    "move_root": lambda a: "move the rootfs over the root",
+    "change_root": lambda a: "change the root to the rootfs",
+    "make_cwd": lambda a: f"make the working directory {a['path']}",
+    "open_console": lambda a: "open the terminal",
+    "seal_root": lambda a: "make the root read-only",
+    "seal_mount": lambda a: f"make {a['target']} read-only",
+    "hostname": lambda a: f"set the host name to {a['name']}",
+    "domainname": lambda a: f"set the domain name to {a['name']}",
+    "sysctl": lambda a: f"write {a['value']} to /proc/{a['path']}",
+    "protect": lambda a: f"make {a['path']} read-only",
+    "hide": lambda a: f"hide {a['path']}",
+    "no_new_privileges": lambda a: "forbid new privileges",
+    "set_umask": lambda a: f"set the umask to {a['mask']:04o}",
+    "own_stdio": lambda a: f"give the standard streams to uid {a['uid']}",
+    "bound_capabilities": lambda a: f"bound the capabilities to {_capabilities(a['mask'])}",
+    "become_user": lambda a: f"become uid {a['uid']}, gid {a['gid']}",
+    "capabilities": lambda a: f"hold the capabilities {_capabilities(a['permitted'])}",
+    "change_directory": lambda a: f"enter {a['path']}" + (", now as the user, if not yet" if a["late"] else ""),
+    "home": lambda a: f"find HOME of uid {a['uid']}",
+    "find_program": lambda a: f"find {a['name']}" + (f" in {a['search']}" if a["search"] is not None else ""),
+    "seccomp": lambda a: f"install a filter of {a['filter']}",
+    "gate": lambda a: "wait for start",
+    "execute": lambda a: "execute " + " ".join(a["args"]),
+    "undo": lambda a: "undo what create did, newest first",
+}
+
+
+def _cgroups(lines):
+    return sorted({line.partition("\t")[2] for line in lines})
+
+
+def _data(given):
+    words = given["flags"] + given["data"]
+    return f" with {','.join(words)}" if words else ""
+
+
+def _capabilities(mask):
+    from pyoci.spec.names import CAPABILITIES
+
+    names = [name[4:].lower() for name, number in CAPABILITIES.items() if mask >> number & 1]
+    return " ".join(names) if names else "none"
+
+
+def text(plan):
+    """The three acts, one line an operation: number, actor, words, origin."""
+    lines = []
+    for act, ops in (("create", plan.create), ("start", plan.start), ("delete", plan.delete)):
+        lines.append(f"{act}:")
+        for index, op in enumerate(ops):
+            actor = "init" if op.actor == INIT else "host"
+            mark = "|" if op.overlapped else " "
+            origin = "" if op.origin == "default" else f"    # {op.origin}"
+            lines.append(f"  {index:3} {actor}{mark} {describe(op)}{origin}")
+    return "\n".join(lines + [f"warning: {warning}" for warning in plan.warnings]) + "\n"
+
+
+def document(plan):
+    """The same as a JSON document (schemas/plan.schema.json)."""
+    acts = {"create": plan.create, "start": plan.start, "delete": plan.delete}
+    return {
+        "version": 1,
+        "acts": {act: [_record(index, op) for index, op in enumerate(ops)] for act, ops in acts.items()},
+        "warnings": plan.warnings,
+    }
+
+
+def _record(index, op):
+    return {
+        "index": index,
+        "operation": op.name,
+        "actor": "init" if op.actor == INIT else "host",
+        "overlapped": op.overlapped,
+        "origin": op.origin,
+        "description": describe(op),
+        "arguments": arguments(op),
+        "source": TABLE[op.number][3],
+        "meaning": TABLE[op.number][4],
+    }

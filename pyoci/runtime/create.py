@@ -1,0 +1,235 @@
+"""create: read, judge and compile the bundle, then carry the plan out up to the gate.
+
+All refusals come before any effect; a failure after that undoes everything, and the error says what could not be undone.
+"""
+
+import posix
+from time import gmtime, strftime, time_ns
+
+from pyoci.cgroup.layout import read_layout
+from pyoci.compile.container import Facts, compile_container
+from pyoci.errors import CleanupError, ConfigError, PyociError, SyscallError
+from pyoci.launch.run import Launch
+from pyoci.plan.ops import NUMBER
+from pyoci.spec.decode import decode, encode, read_document
+from pyoci.spec.validate import unsupported, validate
+from pyoci.state.store import Container, make_root
+
+SPEC_VERSION = "1.3.0"
+_GATE = NUMBER["gate"]
+
+
+class Options:
+    """What create and run take beside the bundle; the names are the command line's."""
+
+    __slots__ = ("console_socket", "pidfd_socket", "pid_file", "no_pivot", "no_new_keyring", "preserve_fds", "environ", "detach")
+
+    def __init__(self, console_socket=None, pidfd_socket=None, pid_file=None, no_pivot=False, no_new_keyring=False, preserve_fds=0,
+                 environ=None, detach=True):  # fmt: skip
+        self.console_socket = console_socket or ""
+        self.pidfd_socket = pidfd_socket or ""
+        self.pid_file = pid_file or ""
+        self.no_pivot = no_pivot
+        self.no_new_keyring = no_new_keyring
+        self.preserve_fds = preserve_fds
+        self.environ = environ or {}
+        self.detach = detach
+
+
+def read_bundle(bundle):
+    """(text, config) of a bundle, judged.  Raises ConfigError."""
+    text = read_document(f"{bundle}/config.json")
+    config = decode(text)
+    return text, config
+
+
+def make_plan(root, container_id, bundle, config, options, warn):
+    """The Plan for a config; every refusal is made here, and nothing is done."""
+    for warning in validate(config):
+        warn(warning)
+    unsupported(config)
+    _check_console(config, options)
+    facts = gather_facts(root, bundle, config, options, warn)
+    plan = compile_container(container_id, bundle, config, facts)
+    for warning in plan.warnings:
+        warn(warning)
+    return plan, facts
+
+
+def gather_facts(root, bundle, config, options, warn):
+    """What the compiler needs to know of this host and this call."""
+    release = posix.uname().release.split(".")
+    facts = Facts(read_layout(), (int(release[0]), int(release[1].partition("-")[0])), check_rootfs(bundle, config))
+    facts.has_kcore = _exists("/proc/kcore")
+    seccomp = (config.get("linux") or {}).get("seccomp")
+    if seccomp:
+        facts.seccomp = load_filter(root, seccomp)
+    facts.no_pivot = options.no_pivot
+    facts.no_new_keyring = options.no_new_keyring
+    facts.preserve_fds = options.preserve_fds
+    facts.listen_fds = _listen_fds(options.environ)
+    facts.pid_file = options.pid_file
+    facts.console_socket = options.console_socket
+    facts.pidfd_socket = options.pidfd_socket
+    _check_preserved(facts)
+    return facts
+
+
+def load_filter(root, seccomp):
+    """(flags, filter) for linux.seccomp, or None if it asks for none."""
+    from pyoci.seccomp.cache import load  # only where a filter is asked for
+
+    make_root(root)
+    found = load(seccomp, f"{root}/@seccomp")
+    return (found[1], found[0]) if found else None
+
+
+def check_rootfs(bundle, config):
+    """The absolute path of the rootfs.  Raises ConfigError where it is missing, no directory, or leads through a link."""
+    root = config.get("root") or {}
+    path = root.get("path") or ""
+    full = path if path[:1] == "/" else f"{bundle}/{path}"
+    parts = [part for part in full.split("/") if part and part != "."]
+    if ".." in parts:
+        parts = _lexical(parts)
+    clean = "/" + "/".join(parts)
+    try:
+        found = posix.stat(clean)
+    except OSError as error:
+        raise ConfigError("root.path", f"{path!r}: {posix.strerror(error.errno).lower()}", "config.md#root") from None
+    if found.st_mode & 0o170000 != 0o040000:
+        raise ConfigError("root.path", f"{path!r} is no directory", "config.md#root")
+    real = _real_path(clean)
+    if real != clean:
+        raise ConfigError(
+            "root.path", f"invalid rootfs: not an absolute path, or a symlink: {path!r} leads to {real}", "config.md#root"
+        )
+    return clean
+
+
+def _lexical(parts):
+    found = []
+    for part in parts:
+        if part == "..":
+            del found[-1:]
+        else:
+            found.append(part)
+    return found
+
+
+def _real_path(path):
+    """Where the kernel says that the path leads, links followed."""
+    fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+    try:
+        return posix.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        posix.close(fd)
+
+
+def _exists(path):
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
+
+
+def _check_console(config, options):
+    terminal = (config.get("process") or {}).get("terminal")
+    if terminal and options.detach and not options.console_socket:
+        raise ConfigError("process.terminal", "cannot allocate tty if pyoci will detach without setting console socket")
+    if options.console_socket and not (terminal and options.detach):
+        raise ConfigError("process.terminal", "cannot use console socket if pyoci will not detach or allocate tty")
+
+
+def _listen_fds(environ):
+    """Descriptors of socket activation, sd_listen_fds(3): only when they are meant for this process."""
+    if environ.get("LISTEN_PID") != str(posix.getpid()):
+        return 0
+    count = environ.get("LISTEN_FDS", "")
+    return int(count) if count.isascii() and count.isdigit() and len(count) < 5 else 0
+
+
+def _check_preserved(facts):
+    total = facts.preserve_fds + facts.listen_fds
+    for number in range(3, 3 + total):
+        try:
+            posix.fstat(number)
+        except OSError:
+            raise PyociError(f"unable to stat preserved-fd {number - 3} (of {total}): descriptor {number} is not open") from None
+
+
+def create(root, container_id, bundle, options, warn):
+    """Create the container.  Returns (Container, Launch), the container locked.  Raises PyociError; then nothing is left."""
+    container = Container(root, container_id)
+    text, config = read_bundle(bundle)
+    plan, facts = make_plan(root, container_id, bundle, config, options, warn)
+    container.claim(text)
+    launch = Launch(
+        plan.create,
+        container,
+        tell=lambda launch: container.save(_record(launch, container_id, bundle, config, facts)),
+        warn=warn,
+        state=lambda status, pid: state_text(container_id, bundle, config, status, pid),
+    )
+    try:
+        gate = next(index for index, op in enumerate(plan.create) if op.number == _GATE)
+        launch.carry_out(end=gate)
+    except BaseException as error:
+        _undo(launch, container, error)
+        raise
+    return container, launch
+
+
+def _undo(launch, container, error):
+    from pyoci.launch.undo import read_trail, undo  # cold
+
+    launch.kill()
+    launch.close()
+    try:
+        undo(read_trail(container), launch.directories, keep_made=False, keep_files=False)
+        container.remove()
+    except (CleanupError, SyscallError) as left:
+        if isinstance(error, PyociError):
+            error.add_note(str(left))
+    finally:
+        container.unlock()
+
+
+def _record(launch, container_id, bundle, config, facts):
+    linux = config.get("linux") or {}
+    record = {
+        "id": container_id,
+        "bundle": bundle,
+        "rootfs": facts.rootfs,
+        "created": timestamp(),
+        "pid": launch.pid,
+        "started": launch.started,
+        "last": len(launch.ops) - 1,
+        "cgroups": launch.directories,
+        "owner": posix.geteuid(),
+        "pid_namespace": any(one.get("type") == "pid" and not one.get("path") for one in linux.get("namespaces") or ()),
+    }
+    hooks = config.get("hooks")
+    if hooks:
+        record["hooks"] = {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)}
+    if config.get("annotations"):
+        record["annotations"] = config["annotations"]
+    return record
+
+
+def timestamp():
+    """Now, RFC 3339 with nanoseconds, UTC."""
+    now_ns = time_ns()
+    return f"{strftime('%Y-%m-%dT%H:%M:%S', gmtime(now_ns // 10**9))}.{now_ns % 10**9:09}Z"
+
+
+def state_text(container_id, bundle, config, status, pid):
+    """The state document for a hook's stdin.  runtime.md#state"""
+    document = {"ociVersion": SPEC_VERSION, "id": container_id, "status": status}
+    if pid:
+        document["pid"] = pid
+    document["bundle"] = bundle
+    if config.get("annotations"):
+        document["annotations"] = config["annotations"]
+    return encode(document)

@@ -1,0 +1,54 @@
+"""run: create, start, and in the foreground wait and delete."""
+
+import posix
+
+from pyoci.errors import PyociError
+from pyoci.kernel import calls
+from pyoci.runtime.create import create
+from pyoci.runtime.delete import delete
+from pyoci.runtime.foreground import wait
+from pyoci.runtime.start import start
+
+
+def run(root, container_id, bundle, options, warn, *, keep, no_subreaper):
+    """The exit status of the process; 0 at once when detached.  A container that fails to start is deleted."""
+    signals = None if options.detach else calls.Signals()
+    was_subreaper = None
+    try:
+        if signals and not no_subreaper:
+            was_subreaper = calls.subreaper(1)
+        container, launch = create(root, container_id, bundle, options, warn)
+        try:
+            try:
+                start(container)
+            finally:
+                container.unlock()
+            if not signals:
+                return 0
+            console, launch.console = launch.console, -1
+            status = wait(launch.pidfd, console, signals, was_subreaper is not None)
+        except BaseException as error:
+            _give_up(root, launch, container_id, warn, error)
+            raise
+        finally:
+            launch.close()
+        if not keep:
+            delete(root, container_id, True, warn)
+        return status
+    finally:
+        if was_subreaper == 0:
+            calls.subreaper(0)
+        if signals:
+            signals.close()
+
+
+def _give_up(root, launch, container_id, warn, error):
+    try:
+        delete(root, container_id, True, warn)
+    except PyociError as left:
+        error.add_note(str(left))
+    if launch.pidfd >= 0:
+        try:
+            posix.waitid(posix.P_PIDFD, launch.pidfd, posix.WEXITED)
+        except ChildProcessError:
+            pass

@@ -1,0 +1,69 @@
+"""start: open the gate, see the process begin, run the poststart hooks.  runtime.md#start"""
+
+import posix
+
+from pyoci.cgroup import face
+from pyoci.errors import OperationFailed, WrongStatus
+from pyoci.kernel import calls
+from pyoci.plan import wire
+from pyoci.state.status import connect_gate, derive
+
+_REFUSED = {
+    "stopped": "cannot start a container that has stopped",
+    "running": "cannot start an already running container",
+    "paused": "cannot start a container in the paused state",
+}
+
+
+def start(container):
+    """Start a created container that the caller has locked.  Raises WrongStatus, OperationFailed."""
+    status = derive(container, face.frozen)
+    if status != "created":
+        raise WrongStatus(_REFUSED[status])
+    channel = connect_gate(container)
+    try:
+        calls.send(channel, wire.message(wire.GO, 0))
+        posix.unlink(container.file("gate"))
+        data, _ = calls.receive(channel)
+    finally:
+        posix.close(channel)
+    if data:
+        _failed(container, wire.Message(data))
+    if not _was_executed(container):
+        raise OperationFailed("", "start", detail="init ended before it became the process")
+    if container.record.get("hooks", {}).get("poststart"):
+        _poststart(container)
+
+
+def _was_executed(container):
+    """Whether init had come to its last operation when the channel closed: every failure there is told first."""
+    fd = posix.open(container.file("word"), posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return int.from_bytes(posix.pread(fd, 4, 4), "little") == container.record["last"]
+    finally:
+        posix.close(fd)
+
+
+def _failed(container, message):
+    """Init's failure record; the operation is found in the plan, which is made again from the stored config."""
+    from pyoci.launch.explain import init_failure  # cold
+    from pyoci.runtime.replan import operation  # cold
+
+    raise init_failure(operation(container, message.index), message)
+
+
+def _poststart(container):
+    """A hook that fails ends the container (runtime.md#lifecycle, step 9)."""
+    from pyoci.launch.hooks import run_hook  # cold
+    from pyoci.launch.undo import end_process
+    from pyoci.runtime.create import state_text
+
+    record = container.record
+    state = state_text(record["id"], record["bundle"], record, "running", record["pid"])
+    for index, hook in enumerate(record["hooks"]["poststart"]):
+        args = hook.get("args") or [hook["path"]]
+        try:
+            run_hook("poststart", index, hook["path"], args, hook.get("env") or [], hook.get("timeout") or 0, state)
+        except OperationFailed:
+            end_process(record["pid"], record["started"])
+            raise

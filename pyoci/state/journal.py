@@ -1,0 +1,40 @@
+"""What create is about to make, written down before each deed; read backwards by launch/undo.py.
+
+A line is fields joined by tabs, ended by NUL and newline, since a path may hold anything else.  Kinds:
+
+    root     PATH                                   the rootfs that `made` lines are below
+    cgroup   CONTROLLER PATH                        about to be made
+    inode    PATH NUMBER                            the cgroup that was just made
+    process  PID START-TIME                         init
+    made     MAJOR:MINOR INODE KIND DIRECTORY NAME  about to be made below the rootfs, written by init
+    file     PATH                                   about to be made on the host (pid file)
+"""
+
+import posix
+
+from pyoci.errors import SyscallError
+
+
+def open_journal(path):
+    """A descriptor that appends; init gets it too."""
+    flags = posix.O_WRONLY | posix.O_CREAT | posix.O_APPEND | posix.O_CLOEXEC | posix.O_NOFOLLOW
+    try:
+        return posix.open(path, flags, 0o600)
+    except OSError as error:
+        raise SyscallError("open", error.errno, path) from None
+
+
+def note(fd, *fields):
+    """Append one line.  Raises SyscallError: what can't be written down isn't done."""
+    line = "\t".join(fields).encode("utf-8", "surrogateescape") + b"\0\n"
+    try:
+        if posix.write(fd, line) != len(line):
+            raise SyscallError("write", 28, "journal")
+    except OSError as error:
+        raise SyscallError("write", error.errno, "journal") from None
+
+
+def parse(text):
+    """The lines as lists of fields, oldest first; a torn last line is left out, since its deed was not done."""
+    lines = text.split(b"\0\n")
+    return [line.decode("utf-8", "surrogateescape").split("\t", 5) for line in lines[:-1]]

@@ -1,0 +1,44 @@
+"""The status of a container, derived from facts and never stored.  runtime.md#state
+
+    stopped   its first process is gone, or a zombie
+    paused    its cgroup is frozen
+    created   init still listens at the gate
+    running   the rest
+"""
+
+import posix
+
+from pyoci.errors import SyscallError
+from pyoci.kernel import calls
+from pyoci.kernel.proc import is_alive
+
+
+def derive(container, frozen):
+    """One of the four words.  `frozen`: callable(directories) -> bool.  Raises NoSuchContainer."""
+    record = container.record
+    if not is_alive(record["pid"], record["started"]):
+        return "stopped"
+    if frozen(record["cgroups"]):
+        return "paused"
+    return "created" if waits_at_gate(container) else "running"
+
+
+def waits_at_gate(container):
+    """Whether init still listens.  A start that was killed may have left the name behind, but not the listener."""
+    try:
+        posix.close(connect_gate(container))
+    except SyscallError:
+        return False
+    return True
+
+
+def connect_gate(container):
+    """A connection to the gate, by our own descriptor of the directory: its path may be too long for an address (unix(7))."""
+    try:
+        directory = posix.open(container.path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError as error:
+        raise SyscallError("open", error.errno, container.path) from None
+    try:
+        return calls.connect(f"/proc/self/fd/{directory}/gate", seqpacket=True)
+    finally:
+        posix.close(directory)

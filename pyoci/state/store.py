@@ -1,0 +1,216 @@
+"""The state directory: <root>/<id>/, one directory a container.
+
+    config.json   the bundle's, as it was at create
+    state.json    the record: who the process is, its cgroups, what acts two and three need; written last, by rename
+    journal       what create is about to make, a line before each deed (journal.py)
+    gate          the socket that `start` connects to; its listener is init
+    lock          held by whoever changes the container
+    word          the running words of HOST and INIT
+
+The root is the caller's.  An id is checked before it is joined to a path.  Nothing here knows cgroups or processes.
+"""
+
+import posix
+from fcntl import LOCK_EX, LOCK_NB, flock
+
+from pyoci.errors import AlreadyExists, NoSuchContainer, StateError, SyscallError, UsageError
+from pyoci.kernel.proc import read_file, write_file
+from pyoci.spec.decode import decode, encode
+
+_ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
+ID_BYTES = 1024
+_MAKE = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
+
+
+def check_id(container_id):
+    """The id itself.  Raises UsageError with runc's words for one that can't name a directory."""
+    if not container_id:
+        raise UsageError("container id cannot be empty")
+    if len(container_id) > ID_BYTES or not _ID_LETTERS.issuperset(container_id) or container_id in (".", ".."):
+        raise UsageError(f"invalid container ID format: {container_id[:100]!r}")
+    return container_id
+
+
+class Container:
+    """One container's directory.  `record` is read when it is first asked for."""
+
+    __slots__ = ("id", "path", "_record", "_lock_fd")
+
+    def __init__(self, root, container_id):
+        self.id = check_id(container_id)
+        self.path = f"{root}/{container_id}"
+        self._record = None
+        self._lock_fd = -1
+
+    def file(self, name):
+        """The path of a file in the directory."""
+        return f"{self.path}/{name}"
+
+    def exists(self):
+        """Whether the directory is there, half-made or whole."""
+        try:
+            posix.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return False
+        return True
+
+    @property
+    def record(self):
+        """The record, a dict.  Raises NoSuchContainer where create has not finished, StateError where it is damaged."""
+        if self._record is None:
+            try:
+                text = read_file(self.file("state.json"))
+            except SyscallError as error:
+                if error.errno in (2, 20):
+                    raise NoSuchContainer(self.id) from None
+                raise
+            self._record = decode(text, f"{self.path}/state.json")
+        return self._record
+
+    def claim(self, config_text):
+        """Make the directory: whoever makes it has the id.  Raises AlreadyExists, SyscallError."""
+        root = self.path[: -len(self.id) - 1]
+        make_root(root)
+        try:
+            posix.mkdir(self.path, 0o711)
+        except FileExistsError:
+            raise AlreadyExists(self.id) from None
+        except OSError as error:
+            raise SyscallError("mkdir", error.errno, self.path) from None
+        try:
+            posix.chmod(self.path, 0o711)  # whatever the umask is
+            self.lock()
+            write_file(self.file("config.json"), config_text, _MAKE)
+        except BaseException:
+            self.remove()
+            raise
+
+    def lock(self):
+        """Hold the container until unlock().  Raises NoSuchContainer, StateError if another command holds it for 30 s."""
+        try:
+            fd = posix.open(self.file("lock"), posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoSuchContainer(self.id) from None
+        except OSError as error:
+            raise SyscallError("open", error.errno, self.file("lock")) from None
+        try:
+            flock(fd, LOCK_EX | LOCK_NB)
+        except OSError:
+            try:
+                self._wait_for_lock(fd)
+            except BaseException:
+                posix.close(fd)
+                raise
+        # The directory may have gone, or been made anew, while we waited.
+        if _is_gone(fd, self.file("lock")):
+            posix.close(fd)
+            raise NoSuchContainer(self.id)
+        self._lock_fd = fd
+        self._record = None
+
+    def _wait_for_lock(self, fd):
+        from time import monotonic, sleep  # cold: only where two commands meet
+
+        end_s = monotonic() + 30
+        pause_s = 0.001
+        while True:
+            try:
+                return flock(fd, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                if monotonic() > end_s:
+                    raise StateError(f"container {self.id} is held by another command for more than 30 s") from None
+            sleep(pause_s)
+            pause_s = min(pause_s * 2, 0.05)
+
+    def unlock(self):
+        """Let go; harmless when not held."""
+        if self._lock_fd >= 0:
+            posix.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def save(self, record):
+        """Write the record so that a reader sees the old one or the new one.  Raises SyscallError."""
+        fresh = self.file(".state.json")
+        try:
+            posix.unlink(fresh)  # of a command that was killed here
+        except OSError:
+            pass
+        write_file(fresh, encode(record).encode("utf-8", "surrogateescape"), _MAKE)
+        try:
+            posix.rename(fresh, self.file("state.json"))
+        except OSError as error:
+            raise SyscallError("rename", error.errno, fresh) from None
+        self._record = record
+
+    def config(self):
+        """The config as it was at create, decoded."""
+        return decode(self.config_text())
+
+    def config_text(self):
+        """Its bytes."""
+        return read_file(self.file("config.json"))
+
+    def remove(self):
+        """Remove the directory and all that is in it, the record first, so that a half-removed one is nobody's container."""
+        names = sorted(_names(self.path), key=lambda name: name != "state.json")
+        for name in names:
+            _unlink(self.file(name))
+        try:
+            posix.rmdir(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise SyscallError("rmdir", error.errno, self.path) from None
+        self.unlock()
+
+
+def make_root(root):
+    """Make the root directory where it is missing, with its parents.  Raises SyscallError."""
+    try:
+        posix.mkdir(root, 0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        parent = root.rpartition("/")[0]
+        if not parent:
+            raise SyscallError("mkdir", 2, root) from None
+        make_root(parent)
+        make_root(root)
+    except OSError as error:
+        raise SyscallError("mkdir", error.errno, root) from None
+
+
+def ids(root):
+    """The names of all containers below root, sorted; NoSuchContainer is not among its troubles: a missing root is []."""
+    return sorted(name for name in _names(root) if _ID_LETTERS.issuperset(name))
+
+
+def _names(path):
+    try:
+        return posix.listdir(path)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise SyscallError("readdir", error.errno, path) from None
+
+
+def _unlink(path):
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        for name in _names(path):
+            _unlink(f"{path}/{name}")
+        posix.rmdir(path)
+    except OSError as error:
+        raise SyscallError("unlink", error.errno, path) from None
+
+
+def _is_gone(fd, path):
+    try:
+        there = posix.stat(path, follow_symlinks=False)
+    except OSError:
+        return True
+    held = posix.fstat(fd)
+    return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)
