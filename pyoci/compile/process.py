@@ -28,27 +28,21 @@ def environment(process, extra=()):
 
 
 def capability_masks(process, origin, warnings):
-    """{set: mask}, or None where the config names none.  Unknown names are left out and told once."""
+    """{set: mask}, or None where the config names none.  Unknown names are left out."""
     sets = process.get("capabilities")
     if sets is None:
         return None
-    masks, unknown = {}, []
+    masks = {}
     for name in SETS:
         mask = 0
         for word in sets.get(name) or ():
-            number = CAPABILITIES.get(word)
-            if number is None:
-                unknown.append(word)
-            else:
-                mask |= 1 << number
+            mask |= 1 << CAPABILITIES[word] if word in CAPABILITIES else 0  # validate.py told of unknown ones
         masks[name] = mask
     useless = masks["ambient"] & ~(masks["permitted"] & masks["inheritable"])
     if useless:
         masks["ambient"] &= ~useless
         names = [name for name, number in CAPABILITIES.items() if useless >> number & 1]
         warnings.append(f"{origin}.capabilities.ambient: not permitted and inheritable too, so left out: {' '.join(names)}")
-    if unknown:
-        warnings.append(f"{origin}.capabilities: unknown to this release, so left out: {' '.join(sorted(set(unknown)))}")
     return masks
 
 

@@ -103,11 +103,11 @@ def map_ids(launch, uid_map, gid_map, deny_setgroups):
     write_file(f"{base}/gid_map", gid_map.encode())
 
 
-def enter_cgroup(launch, lines):
-    """Place init into the cgroups, which for an exec are the container's, made long ago."""
+def enter_cgroup(launch, lines, beside):
+    """Place init into the cgroups; those of an exec were made long ago, and may have moved below (`beside` its first process)."""
     if not launch.directories:
         launch.directories = dict(line.split("\t", 1) for line in lines)
-    face.place(launch.directories, launch.pid)
+    face.place(launch.directories, launch.pid, beside)
 
 
 def score_oom(launch, value):

@@ -1,0 +1,81 @@
+"""process.json and a running container -> the plan for exec.  One act: join what the container has, become the process."""
+
+from pyoci.compile import process as compile_process
+from pyoci.kernel.calls import CLONE_NEWPID, CLONE_NEWUSER
+from pyoci.plan.plan import Op
+
+SLOT_FREE = 4
+
+
+class Joining:
+    """What the compiler must know of the container and of the call.
+
+    namespaces      [(CLONE_NEW flag, path)] of those that differ from the runtime's
+    directories     {controller: directory} to enter
+    pid             the container's first process
+    root            path to chroot to where the mount namespace is the runtime's own, or ""
+    seccomp         (flags, filter) or None
+    keep_groups     setgroups is denied in the user namespace
+    preserve_fds, console_socket, pidfd_socket
+    """
+
+    __slots__ = ("namespaces", "directories", "pid", "root", "seccomp", "keep_groups", "preserve_fds", "console_socket", "pidfd_socket")
+
+    def __init__(self, namespaces, directories, pid):
+        self.namespaces = namespaces
+        self.directories = directories
+        self.pid = pid
+        self.root = self.console_socket = self.pidfd_socket = ""
+        self.seccomp = None
+        self.keep_groups = False
+        self.preserve_fds = 0
+
+
+def compile_exec(process, facts, warnings):
+    """The operations for one further process."""
+    ops = []
+    slots = {}
+    for flag, path in facts.namespaces:
+        slots[flag] = SLOT_FREE + len(slots)
+        ops.append(Op("open_namespace", "default", flag, path, slots[flag]))
+    ops.append(Op("spawn", "default", 0, slots.get(CLONE_NEWPID, -1), facts.preserve_fds, 0))
+    score = process.get("oomScoreAdj")
+    if score is not None:
+        ops.append(Op("score_oom", "process.oomScoreAdj", score))
+    lines = [f"{name}\t{path}" for name, path in facts.directories.items()]
+    ops.append(Op("enter_cgroup", "default", lines, facts.pid, overlapped=True))
+    entered = len(ops) - 1
+    if facts.root:
+        ops.append(Op("open_rootfs", "default", facts.root, 0))
+    for flag, slot in slots.items():
+        if flag not in (CLONE_NEWPID, CLONE_NEWUSER):
+            ops.append(Op("join", "default", flag, slot))
+    if CLONE_NEWUSER in slots:
+        # Last: until then init is the host's root, who may join any of them.
+        ops.append(Op("join", "default", CLONE_NEWUSER, slots[CLONE_NEWUSER]))
+        ops.append(Op("become_root", "default"))
+    if facts.root:
+        ops.append(Op("change_root", "default"))
+    ops.append(Op("new_session", "default"))
+    if process.get("terminal"):
+        _console(ops, process, slots, facts)
+    # The limits hold before anything of the container's runs.
+    ops.append(Op("wait_for", "default", entered))
+    masks = compile_process.capability_masks(process, "process", warnings)
+    compile_process.identity(ops, process, "process", masks, facts.seccomp, keep_groups=facts.keep_groups)
+    compile_process.limits(ops, process, "process")
+    if process.get("terminal"):
+        ops.append(Op("send_console", "process.terminal", facts.console_socket, SLOT_FREE + len(slots)))
+    if facts.pidfd_socket:
+        ops.append(Op("send_pidfd", "default", facts.pidfd_socket, "setns"))
+    if facts.seccomp and process.get("noNewPrivileges"):
+        ops.append(Op("seccomp", "linux.seccomp", facts.seccomp[0], facts.seccomp[1]))
+    ops.append(compile_process.execute(process, "process", facts.preserve_fds, 0))
+    return ops
+
+
+def _console(ops, process, slots, facts):
+    size = process.get("consoleSize") or {}
+    width, height = (min(size.get(name) or 0, 65535) for name in ("width", "height"))
+    uid = (process.get("user") or {}).get("uid") or 0
+    ops.append(Op("open_console", "process.terminal", SLOT_FREE + len(slots), width, height, 0, uid))
