@@ -140,6 +140,32 @@ def test_uid_0_keeps_state_in_run_unless_it_is_another_users_namespace(monkeypat
     assert cli.root_directory({}) == root
 
 
+def test_uid_0_without_proc_counts_as_the_hosts_root(monkeypatch):
+    def refuse(*_arguments):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(cli.posix, "geteuid", lambda: 0)
+    monkeypatch.setitem(cli.posix.environ, b"XDG_RUNTIME_DIR", b"/x")
+    monkeypatch.setitem(cli.posix.environ, b"USER", b"u")
+    monkeypatch.setattr(cli.posix, "open", refuse)
+    assert cli.root_directory({}) == "/run/pyoci"
+
+
+@pytest.mark.parametrize("verb, makes", [("create", True), ("run", True), ("state", False), ("delete", False)])
+def test_only_verbs_that_make_a_container_make_the_state_directory(pyoci, api, monkeypatch, tmp_path, verb, makes):
+    monkeypatch.setattr(cli.posix, "geteuid", lambda: 1000)
+    monkeypatch.setitem(cli.posix.environ, b"XDG_RUNTIME_DIR", str(tmp_path).encode())
+    pyoci(verb, "a")
+    assert (tmp_path / "pyoci").exists() == makes
+    assert api.made[0]["root"] == f"{tmp_path}/pyoci"
+
+
+def test_a_runtime_directory_that_is_missing_is_an_error(pyoci, api, monkeypatch):
+    monkeypatch.setattr(cli.posix, "geteuid", lambda: 1000)
+    monkeypatch.setitem(cli.posix.environ, b"XDG_RUNTIME_DIR", b"/nowhere")
+    assert pyoci("run", "a")[2] == "pyoci run failed: mkdir /nowhere/pyoci: No such file or directory (ENOENT)\n"
+
+
 # Failures
 
 
@@ -297,6 +323,18 @@ def test_warnings_go_to_standard_error(pyoci, api):
     assert pyoci("start", "a") == (0, "", "warning: careful\\nnow\n")
 
 
+def test_warnings_without_a_log_file_are_records_if_json_is_asked_for(pyoci, api):
+    api.warnings = ["careful"]
+    _, _, err = pyoci("--log-format", "json", "start", "a")
+    assert json.loads(err)["level"] == "warning"
+
+
+def test_with_debug_warnings_are_records_of_a_text_log(pyoci, api, tmp_path):
+    api.warnings = ["careful"]
+    assert pyoci("--debug", "--log", f"{tmp_path}/log", "start", "a")[2] == ""
+    assert 'level=warning msg="careful"' in (tmp_path / "log").read_text()
+
+
 def test_with_a_log_warnings_of_a_success_go_there_and_not_into_the_containers_error_stream(pyoci, api, tmp_path):
     api.warnings = ["careful"]
     log = tmp_path / "log"
@@ -350,12 +388,26 @@ def test_a_closed_standard_error_changes_nothing():
     assert (done.returncode, done.stdout) == (3, "")
 
 
-def test_closed_standard_descriptors_are_occupied_and_inherited():
-    script = (
-        "import os; from pyoci.cli.main import keep_standard_descriptors as keep; os.close(0); os.close(1); os.close(2); keep();"
-        "os._exit(sum(os.get_inheritable(fd) and os.fstat(fd).st_rdev == os.stat('/dev/null').st_rdev for fd in (0, 1, 2)))"
-    )
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 3
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1), (1, 2), (0, 1, 2)])
+def test_closed_standard_descriptors_are_occupied_inherited_and_still_fail(closed):
+    """Else a file of ours, or of the container, would become its standard output."""
+    script = f"""
+import os
+from pyoci.cli.main import keep_standard_descriptors
+os.open("/dev/zero", os.O_RDWR)  # descriptor 3 or above is none of its business
+for fd in {closed}:
+    os.close(fd)
+keep_standard_descriptors()
+def fails(fd):
+    try:
+        os.write(fd, b"x") if fd else os.read(fd, 1)
+    except OSError as error:
+        return error.errno == 9
+null = os.stat("/dev/null").st_rdev
+os._exit(sum(os.get_inheritable(fd) and os.fstat(fd).st_rdev == null and fails(fd) for fd in {closed}))
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert done.returncode == len(closed)
 
 
 def test_a_verb_works_without_any_environment(tmp_path):

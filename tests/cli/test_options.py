@@ -44,6 +44,7 @@ TABLE = (
         pytest.param(["--limit", "-1"], {"limit": -1}, [], id="negative number"),
         pytest.param(["--limit=+7"], {"limit": 7}, [], id="plus sign"),
         pytest.param(["--preserve-fds", "3"], {"preserve-fds": 3}, [], id="count"),
+        pytest.param(["--preserve-fds=0"], {"preserve-fds": 0}, [], id="count of none"),
         pytest.param(["--half", "3"], {"half": 1.5}, [], id="function"),
         pytest.param(["--", "--force", "-x"], {}, ["--force", "-x"], id="words after two dashes"),
         pytest.param(["a", "--", "--force"], {}, ["a", "--force"], id="two dashes after a positional"),
@@ -120,6 +121,17 @@ def test_the_parser_is_total(words, in_order):
 @given(st.integers(-(2**63), 2**63 - 1))
 def test_a_number_reads_back(value):
     assert number(str(value)) == value
+
+
+@pytest.mark.parametrize("value, limits", [(2**63 - 1, ()), (-(2**63), ()), (2**64 - 1, (0, 2**64 - 1))])
+def test_numbers_at_the_limits_can_be_read(value, limits):
+    assert number(str(value), *limits) == value
+
+
+@pytest.mark.parametrize("value, limits", [(2**63, ()), (-(2**63) - 1, ()), (2**64, (0, 2**64 - 1)), (-1, (0, 5)), (10**21, (0, 10**30))])
+def test_numbers_beyond_the_limits_are_refused(value, limits):
+    with pytest.raises(ValueError):
+        number(str(value), *limits)
 
 
 @given(st.text(max_size=30))

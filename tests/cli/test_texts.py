@@ -8,10 +8,11 @@ import subprocess
 import pytest
 
 from pyoci.cli import main as cli
-from pyoci.cli.help import program_help, shown, verb_help, verb_module
+from pyoci.cli.help import SPEC_VERSION, program_help, shown, verb_help, verb_module
 from pyoci.cli.manpage import man_page
 from pyoci.cli.options import GLOBAL, SWITCH, parse
 from pyoci.cli.verbs import completion
+from pyoci.spec.features import features
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -74,6 +75,10 @@ def test_help_fits_a_screen(verb):
     lines = (verb_help(verb) if verb else program_help()).splitlines()
     assert max(map(len, lines)) <= 100
     assert not any(line.endswith(" ") for line in lines)
+
+
+def test_the_spec_version_is_the_one_that_features_and_config_say():
+    assert SPEC_VERSION == features()["ociVersionMax"]
 
 
 # The man page
