@@ -29,7 +29,7 @@ EPIPE = 32
 
 # The callers of these two read standard output and standard error together (go-runc), so they never warn.
 _SILENT = ("state", "ps")
-_CREATORS = ("create", "run", "restore")
+_CGROUP_MAKERS = ("create", "run", "restore", "plan")
 
 
 class Command:
@@ -49,8 +49,9 @@ class Command:
         from pyoci.api import Runtime
 
         return Runtime(
-            root_directory(self.settings, self.verb in _CREATORS),
-            systemd_cgroup=self.settings.get("systemd-cgroup", False),
+            root_directory(self.settings, self.verb in ("create", "run")),
+            # The state remembers who made the cgroup: go-runc gives this flag to every verb, containerd's delete to none.
+            systemd_cgroup=self.verb in _CGROUP_MAKERS and self.settings.get("systemd-cgroup", False),
             rootless=_rootless(self.settings.get("rootless", "auto")),
             warn=None if self.verb in _SILENT else self.warn,
         )

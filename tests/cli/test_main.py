@@ -112,9 +112,15 @@ def test_the_runtime_gets_the_defaults(pyoci, api, monkeypatch):
 @pytest.mark.parametrize("word, value", [("true", True), ("false", False), ("auto", None), ("", None), ("1", True)])
 def test_the_runtime_gets_the_flags(pyoci, api, tmp_path, monkeypatch, word, value):
     monkeypatch.chdir(tmp_path)
-    assert pyoci("--root", "state", "--systemd-cgroup", f"--rootless={word}", "--criu=/x", "start", "a")[0] == 0
+    assert pyoci("--root", "state", "--systemd-cgroup", f"--rootless={word}", "--criu=/x", "create", "a")[0] == 0
     made = api.made[0]
     assert (made["root"], made["systemd_cgroup"], made["rootless"]) == (f"{tmp_path}/state", True, value)
+
+
+@pytest.mark.parametrize("words", [["start", "a"], ["delete", "--force", "a"], ["kill", "a"], ["state", "a"], ["exec", "a", "sh"]])
+def test_verbs_that_make_no_cgroup_ignore_who_would_make_it(pyoci, api, words):
+    assert pyoci("--systemd-cgroup", *words)[0] == 0
+    assert api.made[0]["systemd_cgroup"] is False
 
 
 def test_users_other_than_root_keep_state_in_their_runtime_directory(monkeypatch, tmp_path):
