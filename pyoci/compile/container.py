@@ -144,7 +144,7 @@ def _session(ops, container_id, facts):
 def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots):
     ops = plan.create
     one = config["process"]
-    masks = process.capability_masks(one, "process", plan.warnings)
+    masks = process.capability_masks(one)
     hooks = config.get("hooks") or {}
     namespaces.names(ops, config, linux, spaces)
     start_hooks = []

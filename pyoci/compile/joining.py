@@ -31,7 +31,7 @@ class Joining:
         self.preserve_fds = 0
 
 
-def compile_exec(process, facts, warnings):
+def compile_exec(process, facts):
     """The operations for one further process."""
     ops = []
     slots = {}
@@ -61,7 +61,7 @@ def compile_exec(process, facts, warnings):
         _console(ops, process, slots, facts)
     # The limits hold before anything of the container's runs.
     ops.append(Op("wait_for", "default", entered))
-    masks = compile_process.capability_masks(process, "process", warnings)
+    masks = compile_process.capability_masks(process)
     compile_process.identity(ops, process, "process", masks, facts.seccomp, keep_groups=facts.keep_groups)
     compile_process.limits(ops, process, "process")
     if process.get("terminal"):

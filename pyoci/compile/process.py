@@ -27,7 +27,7 @@ def environment(process, extra=()):
     return [f"{name}={value}" for name, value in values.items()], values.get("HOME"), values.get("PATH")
 
 
-def capability_masks(process, origin, warnings):
+def capability_masks(process):
     """{set: mask}, or None where the config names none.  Unknown names are left out."""
     sets = process.get("capabilities")
     if sets is None:
@@ -38,11 +38,8 @@ def capability_masks(process, origin, warnings):
         for word in sets.get(name) or ():
             mask |= 1 << CAPABILITIES[word] if word in CAPABILITIES else 0  # validate.py told of unknown ones
         masks[name] = mask
-    useless = masks["ambient"] & ~(masks["permitted"] & masks["inheritable"])
-    if useless:
-        masks["ambient"] &= ~useless
-        names = [name for name, number in CAPABILITIES.items() if useless >> number & 1]
-        warnings.append(f"{origin}.capabilities.ambient: not permitted and inheritable too, so left out: {' '.join(names)}")
+    # The kernel raises nothing that is not permitted and inheritable too; old default configs ask for it all the same.
+    masks["ambient"] &= masks["permitted"] & masks["inheritable"]
     return masks
 
 

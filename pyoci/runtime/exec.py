@@ -45,14 +45,10 @@ def execute(root, container_id, process, options, warn):
     unsupported_process(process)
     _check_console(process, options)
     facts = _gather(root, container, options)
-    warnings = []
-    ops = compile_exec(process, facts, warnings)
-    for warning in warnings:
-        warn(warning)
-    return _launch(ops, process, options, warn)
+    return _launch(compile_exec(process, facts), options, warn)
 
 
-def _launch(ops, process, options, warn):
+def _launch(ops, options, warn):
     launch = Launch(ops, warn=warn)
     signals = None if options.detach else calls.Signals()
     try:

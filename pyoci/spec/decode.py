@@ -155,7 +155,8 @@ def _broken(text, offset, problem):
 def _broken_number_or_text(text, error):
     offset = getattr(error, "pos", None)
     if offset is not None:
-        return _broken(text, offset, error.msg[:1].lower() + error.msg[1:])
+        problem = error.msg[:1].lower() + error.msg[1:]
+        return _broken(text, offset, "expected a value" if problem == "expecting value" else problem)
     # int() refuses thousands of digits (CVE-2020-10735); the scanner does not say where they were
     import re
 
