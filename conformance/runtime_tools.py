@@ -222,11 +222,12 @@ def suite_cgroups() -> "list[Path]":
 
 
 def leftover_cgroups(ids: "set[str]", before: "set[Path]") -> "list[Path]":
-    """Cgroups named after the test's containers, or by the suite's fixed names unless they were there before; deepest first."""
+    """Cgroups named after the test's containers (and what is below), or by the suite's fixed names unless they were there
+    before; deepest first."""
     found = [path for path in suite_cgroups() if path not in before]
     for top in hierarchies():
         for folder, names, _ in os.walk(top):
-            found += [Path(folder, name) for name in names if any(each in name for each in ids)]
+            found += [Path(folder, name) for name in names if any(each in f"{folder}/{name}" for each in ids)]
     return sorted(set(found), key=lambda path: -len(path.parts))
 
 

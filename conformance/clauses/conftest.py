@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,11 @@ def pytest_configure(config):
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory):
-    """A folder that every user of the host may enter: a container's root may be one of them."""
-    folder = tmp_path_factory.mktemp("clauses")
-    for path in (folder, *folder.parents):
-        if path.owner() == "root" and path != Path("/tmp") and path != Path("/"):
-            path.chmod(path.stat().st_mode | 0o111)
-    return folder
+def workshop():
+    """A folder that every user of the host may enter (pytest's own may not): a container's root may be one of them."""
+    with tempfile.TemporaryDirectory(prefix="pyoci-clauses-") as folder:
+        os.chmod(folder, 0o711)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -108,6 +108,9 @@ class Container:
         self.linux["namespaces"] = [each for each in self.linux["namespaces"] if each["type"] != kind]
 
     def add_user_namespace(self) -> None:
+        """Its root can't make mount points in a root file system of the host's root, so they are made here."""
+        for name in ("proc", "dev", "sys"):
+            (self.rootfs / name).mkdir(exist_ok=True)
         self.add_namespace("user")
         self.linux["uidMappings"] = [{"containerID": 0, "hostID": 100000, "size": 1000}]
         self.linux["gidMappings"] = [{"containerID": 0, "hostID": 200000, "size": 1000}]
