@@ -45,8 +45,7 @@ def signal_number(word):
     number = _decimal(word)
     if number is None:
         name = word.upper()
-        if name.startswith("SIG"):
-            name = name[3:]
+        name = name.removeprefix("SIG")
         number = SIGNALS.get(name)
         if number is None:
             number = _realtime(name)
@@ -129,8 +128,8 @@ class MountOptions:
     idmap                   "", `idmap` or `ridmap`
     """
 
-    __slots__ = ("attr_set", "attr_clr", "rattr_set", "rattr_clr", "propagation", "sb_flags", "data",
-                 "bind", "recursive", "remount", "tmpcopyup", "idmap")
+    __slots__ = ("attr_clr", "attr_set", "bind", "data", "idmap", "propagation", "rattr_clr", "rattr_set", "recursive", "remount",
+                 "sb_flags", "tmpcopyup")
 
     def __init__(self):
         self.attr_set = self.attr_clr = self.rattr_set = self.rattr_clr = 0

@@ -254,7 +254,7 @@ def _config_rules(config):
         raise _refused("root-missing", "root", "root must be specified")
     if not config["root"]["path"]:
         raise _refused("root-missing", "root.path", "must not be empty")
-    _within("process", _process_rules, config.get("process"), warnings)
+    _within("process", _process_rules, config.get("process"), "process.", warnings)
     _within("mounts", _mount_rules, config.get("mounts"), warnings)
     _within("hooks", _hook_rules, config.get("hooks"))
     linux = config.get("linux") or {}
@@ -394,11 +394,11 @@ def _check_version(version):
 
 def _process_document_rules(process):
     warnings = []
-    _process_rules(process, warnings)
+    _process_rules(process, "", warnings)
     return warnings
 
 
-def _process_rules(process, warnings):
+def _process_rules(process, prefix, warnings):
     if not process.get("args"):
         raise _refused("args-empty", "args", "args must not be empty")
     cwd = process["cwd"]
@@ -414,7 +414,7 @@ def _process_rules(process, warnings):
     for name in size and ("height", "width"):
         if size[name] > 65535:
             raise _refused("console-size-range", f"consoleSize.{name}", f"{size[name]} is not in 0..65535")
-    _warn_of_capabilities(process.get("capabilities") or {}, warnings)
+    _warn_of_capabilities(process.get("capabilities") or {}, prefix, warnings)
 
 
 def _bad_environment(index, entry):
@@ -436,14 +436,15 @@ def _rlimit_rules(rlimits):
         seen.add(name)
 
 
-def _warn_of_capabilities(capabilities, warnings):
+def _warn_of_capabilities(capabilities, prefix, warnings):
     """A capability that cannot be granted is no error: config.md#linux-process asks for a warning."""
     unknown = []
-    for names in capabilities.values():
-        if type(names) is list and not CAPABILITIES.keys() >= set(names):
+    for kind in PROCESS["capabilities"]:
+        names = capabilities.get(kind) or ()
+        if not CAPABILITIES.keys() >= set(names):
             unknown += [name for name in names if name not in CAPABILITIES and name not in unknown]
     if unknown:
-        warnings.append(f"capabilities: ignoring unknown capabilities {', '.join(map(_quoted, unknown))}")
+        warnings.append(f"{prefix}capabilities: ignoring unknown capabilities {', '.join(map(_quoted, unknown))}")
 
 
 def _mount_rules(mounts, warnings):

@@ -13,7 +13,13 @@ from spec_mutations import mutations
 from pyoci.errors import ConfigError
 from pyoci.spec.explain import schema
 from pyoci.spec.rules import STRICTER, without_laxities
-from pyoci.spec.validate import PROCESS, RESOURCES, validate, validate_process, validate_resources
+from pyoci.spec.validate import (
+    PROCESS,
+    RESOURCES,
+    validate,
+    validate_process,
+    validate_resources,
+)
 
 DOCUMENTS = {
     "config-linux": ("config", LINUX),
