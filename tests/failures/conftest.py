@@ -1,28 +1,3 @@
-"""Fixtures: a bundle, the runtime with a root of its own, and a host that must look as before when the test is over."""
+"""A bundle, the runtime with a root of its own, and a host that must look as before when the test is over."""
 
-import pytest
-import support
-
-
-@pytest.fixture(scope="package", autouse=True)
-def place():
-    """Mounts and orphans of these tests are their own."""
-    support.adopt_orphans()
-    with support.private_mounts():
-        yield
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    """A bundle whose process sleeps."""
-    return support.Bundle(tmp_path / "bundle")
-
-
-@pytest.fixture
-def pyoci(tmp_path):
-    """The runtime; whatever a test leaves is deleted, and then nothing may be left of it on the host."""
-    runtime = support.Pyoci(tmp_path / "state")
-    before = support.snapshot()
-    yield runtime
-    runtime.clean()
-    support.assert_unchanged(before)
+from support_fixtures import bundle, place, pyoci  # noqa: F401 - pytest finds them by their names here

@@ -1,0 +1,28 @@
+"""Fixtures over support.py, for the conftest.py of a room that runs containers: import the names that it wants."""
+
+import pytest
+import support
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place():
+    """Mounts and orphans of these tests are their own."""
+    support.adopt_orphans()
+    with support.private_mounts():
+        yield
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A bundle whose process sleeps."""
+    return support.Bundle(tmp_path / "bundle")
+
+
+@pytest.fixture
+def pyoci(tmp_path):
+    """The runtime; whatever a test leaves is deleted, and then nothing may be left of it on the host."""
+    runtime = support.Pyoci(tmp_path / "state")
+    before = support.snapshot()
+    yield runtime
+    runtime.clean()
+    support.assert_unchanged(before)
