@@ -1,11 +1,17 @@
 """The way in: bin/pyoci (the launcher, with -S and -X pyoci_site=FOLDER) and `python -m pyoci`. Short: it is compiled at every start."""
 
+import gc
 import sys
 
+gc.disable()  # a verb lives for milliseconds, and leaves no cycles worth collecting
 tree = __file__[: -len("/pyoci/__main__.py")]
 # Appended: a package there cannot hide the standard library, whose import then costs no look into it.
 sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
 
+from pyoci import hot  # noqa: E402
+
+finder = hot.install()
+
 from pyoci.cli.main import entry  # noqa: E402
 
-entry()
+entry(finder.renew_if_stale)

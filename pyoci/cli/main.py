@@ -67,9 +67,12 @@ class Command:
             _show_warning(text)
 
 
-def entry():
-    """Run and leave the process, without the interpreter's own farewell (1 ms)."""
-    posix._exit(main(sys.argv))
+def entry(at_end=None):
+    """Run and leave the process, without the interpreter's own farewell (1 ms).  `at_end` is called before that."""
+    status = main(sys.argv)
+    if at_end:
+        at_end()
+    posix._exit(status)
 
 
 def main(argv):

@@ -1,22 +1,22 @@
 """linux.seccomp -> the program that seccomp(2) loads.
 
-compile_filter reads the object, refuses what cannot be had, lets libseccomp generate the program and puts the ENOSYS stub in front (enosys.py).
-It neither loads nor stores anything; cache.py is how create and exec come here, and only for a filter not seen before.
+compile_filter reads the object, refuses what cannot be had, lets libseccomp generate the programs, one for each layer of rules (layers.py), and puts the
+ENOSYS stub in front (enosys.py). It neither loads nor stores anything; cache.py is how create and exec come here, and only for a filter not seen before.
 Cold: it maps libseccomp and takes 10 ms for a profile of 400 calls.
 Source: config-linux.md#seccomp, seccomp(2), seccomp_rule_add(3).
 """
 
 from pyoci.errors import ConfigError, SyscallError, UnsupportedConfig
-from pyoci.seccomp import enosys
+from pyoci.seccomp import enosys, layers
 
 ROOT = "linux.seccomp"
 CLAUSE = "config-linux.md#seccomp"
 
 EPERM = 1
 EOPNOTSUPP_ERRNOS = (22, 95)  # how a library without an attribute says so
-EEXIST = 17
 MOST_INSTRUCTIONS = 4096  # BPF_MAXINSNS
 INSTRUCTION_BYTES = 8
+MOST_LAYERS = MOST_INSTRUCTIONS // 8  # the shortest layer with a rule has eight
 MOST_RULES_TESTED_IN_TURN = 32  # above this a binary tree over the numbers is the faster program
 
 NOTIFY = 0x7FC00000
@@ -84,13 +84,14 @@ class Program:
 
 
 class Rule:
-    """One name of one entry of syscalls, read and checked."""
+    """One name of one entry of syscalls, read and checked; its number once libseccomp has told it."""
 
-    def __init__(self, path, name, action, conditions):
+    def __init__(self, path, name, action, conditions, number=None):
         self.path = path
         self.name = name
         self.action = action
         self.conditions = conditions
+        self.number = number
 
 
 def compile_filter(seccomp, *, native_arch=None, supported_flags=None):
@@ -114,14 +115,12 @@ def compile_filter(seccomp, *, native_arch=None, supported_flags=None):
     warnings = []
     flags = effective_flags(asked_flags, supported_flags, binding)
     native = arch_named(binding, native_arch, "") if native_arch else binding.Arch()
-    filter_ = new_filter(binding, default_action, native)
-    arches = add_architectures(binding, filter_, native, architectures)
-    add_rules(binding, filter_, rules, default_action, warnings)
-    bpf = stub_for(binding, arches, rules, default_action) + filter_.to_bytes()
+    arches = architectures_of(binding, native, architectures)
+    wanted = numbered_rules(binding, rules, default_action, warnings)
+    bpf = stub_for(binding, arches, rules, default_action) + layered_program(binding, arches, wanted, default_action, warnings)
     if len(bpf) > MOST_INSTRUCTIONS * INSTRUCTION_BYTES:
-        count = len(bpf) // INSTRUCTION_BYTES
-        raise UnsupportedConfig(ROOT, f"the filter has {count} instructions, and the kernel takes at most {MOST_INSTRUCTIONS}")
-    return Program(bpf, flags, warnings, [binding.library_path(), binding.__file__, enosys.__file__, __file__])
+        raise too_long(f"{len(bpf) // INSTRUCTION_BYTES}")
+    return Program(bpf, flags, warnings, [binding.library_path(), binding.__file__, enosys.__file__, layers.__file__, __file__])
 
 
 def known():
@@ -300,17 +299,9 @@ def knows_arch(binding, name):
     return True
 
 
-def new_filter(binding, default_action, native):
-    """An empty filter that covers the native architecture alone."""
-    filter_ = binding.SyscallFilter(default_action)
-    if int(native) != binding.system_arch():
-        filter_.remove_arch(binding.Arch())
-        filter_.add_arch(native)
-    return filter_
-
-
-def add_architectures(binding, filter_, native, architectures):
-    """Cover the architectures of the document beside the native one. Returns the numbers of all, the native first."""
+def architectures_of(binding, native, architectures):
+    """The numbers of the architectures that the filter covers: the native one, then those of the document."""
+    filter_ = new_filter(binding, binding.ALLOW, [int(native)])
     numbers = [int(native)]
     for path, name in architectures:
         arch = arch_named(binding, name, path)
@@ -324,9 +315,21 @@ def add_architectures(binding, filter_, native, architectures):
     return numbers
 
 
-def add_rules(binding, filter_, rules, default_action, warnings):
-    """Add the rules that change anything, each conflict blamed on its name in the document."""
-    numbered = []
+def new_filter(binding, default_action, arches):
+    """An empty filter that covers the architectures."""
+    filter_ = binding.SyscallFilter(default_action)
+    if binding.system_arch() not in arches:
+        filter_.remove_arch(binding.Arch())
+    for arch in arches:
+        if arch != binding.system_arch():
+            filter_.add_arch(arch)
+    return filter_
+
+
+def numbered_rules(binding, rules, default_action, warnings):
+    """The rules that change anything, each with its call's number, in the document's order; alternatives are rules of their own."""
+    found = []
+    action_of = {}
     for rule in rules:
         if rule.action == default_action:
             continue  # libseccomp refuses a rule that says what happens anyway
@@ -334,13 +337,33 @@ def add_rules(binding, filter_, rules, default_action, warnings):
         number = binding.number_of(binding.system_arch(), rule.name)
         if number == binding.UNKNOWN_SYSCALL:
             warnings.append(f"{rule.path}: unknown system call {shown(rule.name)} skipped")
-        else:
-            numbered.append((rule, number))
-    if len(numbered) > MOST_RULES_TESTED_IN_TURN:
-        optimise(binding, filter_, warnings)
-    for rule, number in numbered:
+            continue
         for conditions in alternatives(rule.conditions):
-            add_rule(binding, filter_, rule, number, conditions)
+            if conditions and action_of.setdefault((number, *sorted(conditions)), rule.action) != rule.action:
+                raise ConfigError(rule.path, f"{shown(rule.name)}: an earlier rule gives it another action", CLAUSE)
+            found.append(Rule(rule.path, rule.name, rule.action, conditions, number))
+    return found
+
+
+def layered_program(binding, arches, rules, default_action, warnings):
+    """The program for the rules: libseccomp's for each layer, chained."""
+    stack = layers.layers_of(rules)
+    if len(stack) > MOST_LAYERS:
+        raise too_long(f"more than {MOST_INSTRUCTIONS}")
+    go_on = layers.unused_action({default_action, *(rule.action for rule in rules)})
+    programs = []
+    for depth, layer in enumerate(stack, 1):
+        filter_ = new_filter(binding, default_action if depth == len(stack) else go_on, arches)
+        if len(layer) > MOST_RULES_TESTED_IN_TURN:
+            optimise(binding, filter_, warnings)
+        for rule in layer:
+            add_rule(binding, filter_, rule)
+        programs.append(filter_.to_bytes())
+    return layers.chain(programs, go_on)
+
+
+def too_long(count):
+    return UnsupportedConfig(ROOT, f"the filter has {count} instructions, and the kernel takes at most {MOST_INSTRUCTIONS}")
 
 
 def optimise(binding, filter_, warnings):
@@ -363,12 +386,10 @@ def alternatives(conditions):
     return [[condition] for condition in conditions]
 
 
-def add_rule(binding, filter_, rule, number, conditions):
+def add_rule(binding, filter_, rule):
     try:
-        filter_.add_rule(rule.action, number, *[binding.Arg(*condition) for condition in conditions])
+        filter_.add_rule(rule.action, rule.number, *[binding.Arg(*condition) for condition in rule.conditions])
     except SyscallError as error:
-        if error.errno == EEXIST:
-            raise ConfigError(rule.path, f"{shown(rule.name)}: an earlier rule gives it another action", CLAUSE) from error
         raise ConfigError(rule.path, f"{shown(rule.name)}: {error}", CLAUSE) from error
 
 

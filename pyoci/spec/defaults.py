@@ -1,6 +1,6 @@
 """The config.json that `pyoci spec` writes: a shell on a terminal in a read-only rootfs, with few privileges.
 
-Pure: the host's facts are arguments. Source: what runc's `spec` writes, as callers expect it; runtime-spec 1.3.0.
+Cold and pure: the host's facts are arguments. Source: what runc's `spec` writes, as callers expect it; runtime-spec 1.3.0.
 """
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

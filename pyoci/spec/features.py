@@ -1,6 +1,6 @@
 """The features document: what this release can do, as features.md describes it.
 
-Pure: what depends on the host comes as arguments. Whatever validate.UNSUPPORTED_* still lists is not claimed here, so that the
+Cold and pure: what depends on the host comes as arguments. Whatever validate.UNSUPPORTED_* still lists is not claimed here, so that the
 two cannot differ. The document is the same for every user: callers cache it.
 """
 

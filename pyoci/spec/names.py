@@ -44,13 +44,12 @@ def signal_number(word):
     """
     number = _decimal(word)
     if number is None:
-        name = word.upper()
-        name = name.removeprefix("SIG")
+        name = word.upper().removeprefix("SIG")
         number = SIGNALS.get(name)
         if number is None:
             number = _realtime(name)
     if number is None or number > _RTMAX:
-        raise UsageError(f'unknown signal "{word}"')
+        raise UsageError(f'unknown signal "{word if word.isprintable() else ascii(word)[1:-1]}"')
     return number
 
 

@@ -1,6 +1,6 @@
 """The tables for the sections that are not Linux's: vm, windows, solaris, zos, freebsd. Judged, then ignored.
 
-In the rule language of validate.py; loaded only for a document that has such a section.
+Cold: loaded only for a document that has such a section. In the rule language of validate.py.
 Sources: config-vm.md, config-windows.md, config-solaris.md, config-zos.md, config-freebsd.md.
 """
 
