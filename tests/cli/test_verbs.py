@@ -292,6 +292,7 @@ def test_exec_passes_the_status_of_the_process_on(pyoci, api):
         (["-u", "1:", "web", "sh"], 'bad gid: "" in --user 1:: a number from 0 to 4294967294 expected'),
         (["-u", "1:2:3", "web", "sh"], 'bad gid: "2:3" in --user 1:2:3: a number from 0 to 4294967294 expected'),
         (["-u", "-1", "web", "sh"], 'bad uid: "-1" in --user -1: a number from 0 to 4294967294 expected'),
+        (["-u", "+1", "web", "sh"], 'bad uid: "+1" in --user +1: a number from 0 to 4294967294 expected'),
         (["-u", "4294967295", "web", "sh"], 'bad uid: "4294967295" in --user 4294967295: a number from 0 to 4294967294 expected'),
         (["-u", "4294967296", "web", "sh"], 'bad uid: "4294967296" in --user 4294967296: a number from 0 to 4294967294 expected'),
         (["-g", "-1", "web", "sh"], "additional-gids must be a positive number -1"),
@@ -576,6 +577,36 @@ def test_update_reads_standard_input(pyoci, api, tmp_path):
 def test_update_refusals(pyoci, api, flags, text):
     assert pyoci("update", *flags, "a") == (1, "", f"{text}\n")
     assert api.calls == []
+
+
+U64, S64 = (0, 2**64 - 1), (-(2**63), 2**63 - 1)
+
+
+@pytest.mark.parametrize(
+    "flag, limits",
+    [
+        ("cpu-period", U64),
+        ("cpu-burst", U64),
+        ("cpu-share", U64),
+        ("cpu-rt-period", U64),
+        ("cpu-quota", S64),
+        ("cpu-rt-runtime", S64),
+        ("cpu-idle", (0, 1)),
+    ],
+)
+def test_limits_of_the_cpus_numbers(flag, limits):
+    for value in limits:
+        assert list(update.resources_of({flag: str(value)})["cpu"].values()) == [value]
+    for value in (limits[0] - 1, limits[1] + 1):
+        with pytest.raises(UsageError):
+            update.resources_of({flag: str(value)})
+
+
+def test_the_highest_id_can_be_a_user_and_a_group():
+    assert exec_verb.parse_user("4294967294:4294967294") == {"uid": 2**32 - 2, "gid": 2**32 - 2}
+    assert exec_verb.parse_group("4294967294") == 2**32 - 2
+    with pytest.raises(UsageError):
+        exec_verb.parse_group("4294967295")
 
 
 # events
