@@ -42,7 +42,7 @@ class Runtime:
         container = Container(self.root, container_id)
         container.lock()
         try:
-            start(container)
+            start(container, self.warn)
         finally:
             container.unlock()
 
@@ -51,7 +51,7 @@ class Runtime:
         from pyoci.runtime.create import Options
         from pyoci.runtime.run import run
 
-        given = Options(detach=detach, **options)
+        given = Options(detach=detach, starts=True, **options)
         return run(self.root, container_id, bundle, given, self.warn, keep=keep, no_subreaper=no_subreaper)
 
     def exec(self, container_id, process, **options):

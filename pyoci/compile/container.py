@@ -94,7 +94,7 @@ def compile_container(container_id, bundle, config, facts):
     wait = _Waiting(spaces, entered)
     _session(ops, container_id, facts)
     mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
-    seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait))
+    seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait), plan.warnings)
     devices(ops, config, linux, spaces, facts.has_kcore)
     wait(ops)
     _wait_for_all(ops, entered, after)
@@ -143,20 +143,21 @@ def _session(ops, container_id, facts):
 
 def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots):
     ops = plan.create
-    one = config["process"]
-    masks = process.capability_masks(one)
+    one = config.get("process")
     hooks = config.get("hooks") or {}
     namespaces.names(ops, config, linux, spaces)
     start_hooks = []
     if hooks:
         start_hooks = _create_hooks(ops, config, hooks, container_id, bundle)
-    ops.append(Op("make_cwd", "process.cwd", mounts.clean(one["cwd"])))
-    console_slot = _console(ops, one, spaces, slots)
+    if one:
+        ops.append(Op("make_cwd", "process.cwd", mounts.clean(one["cwd"])))
+    console_slot = _console(ops, one, spaces, slots) if one else -1
     mounts.hidden(ops, linux)
     mounts.enter(ops, config, linux, spaces, facts.no_pivot, seals)
     _personality(ops, linux)
-    process.identity(ops, one, "process", masks, facts.seccomp)
-    process.limits(ops, one, "process")
+    if one:
+        process.limits(ops, one, "process")
+        process.identity(ops, one, "process", process.capability_masks(one), facts.seccomp, facts.preserve_fds + facts.listen_fds)
     if console_slot >= 0:
         ops.append(Op("send_console", "process.terminal", facts.console_socket, console_slot))
     if facts.pidfd_socket:
@@ -166,20 +167,23 @@ def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, sl
         ops.append(Op("write_pid", "default", facts.pid_file))
     ops.append(Op("gate", "default", SLOT_GATE))
     ops.extend(start_hooks)
+    if not one:
+        ops.append(Op("leave", "process"))
+        return
     if facts.seccomp and one.get("noNewPrivileges"):
         ops.append(Op("seccomp", "linux.seccomp", facts.seccomp[0], facts.seccomp[1]))
-    ops.append(process.execute(one, "process", facts.preserve_fds + facts.listen_fds, facts.listen_fds))
+    ops.append(process.execute(one, "process", facts.listen_fds))
 
 
 def _create_hooks(ops, config, hooks, container_id, bundle):
     from pyoci.compile import hooks as compile_hooks  # most bundles have none
 
     state = compile_hooks.state_document(container_id, bundle, config.get("annotations") or {})
-    compile_hooks.runtime_hooks(ops, hooks, "prestart", "creating")
+    compile_hooks.runtime_hooks(ops, hooks, "prestart", "created")  # by its clause it runs when the container exists
     compile_hooks.runtime_hooks(ops, hooks, "createRuntime", "creating")
     compile_hooks.container_hooks(ops, hooks, "createContainer", "creating", state, [])
     start = []
-    env, _, _ = process.environment(config["process"])
+    env, _, _ = process.environment(config.get("process") or {})
     compile_hooks.container_hooks(start, hooks, "startContainer", "created", state, env)
     return start
 

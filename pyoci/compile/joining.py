@@ -62,15 +62,15 @@ def compile_exec(process, facts):
     # The limits hold before anything of the container's runs.
     ops.append(Op("wait_for", "default", entered))
     masks = compile_process.capability_masks(process)
-    compile_process.identity(ops, process, "process", masks, facts.seccomp, keep_groups=facts.keep_groups)
     compile_process.limits(ops, process, "process")
+    compile_process.identity(ops, process, "process", masks, facts.seccomp, facts.preserve_fds, keep_groups=facts.keep_groups)
     if process.get("terminal"):
         ops.append(Op("send_console", "process.terminal", facts.console_socket, SLOT_FREE + len(slots)))
     if facts.pidfd_socket:
         ops.append(Op("send_pidfd", "default", facts.pidfd_socket, "setns"))
     if facts.seccomp and process.get("noNewPrivileges"):
         ops.append(Op("seccomp", "linux.seccomp", facts.seccomp[0], facts.seccomp[1]))
-    ops.append(compile_process.execute(process, "process", facts.preserve_fds, 0))
+    ops.append(compile_process.execute(process, "process", 0))
     return ops
 
 

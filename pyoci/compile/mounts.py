@@ -50,7 +50,7 @@ def rootfs(ops, linux, namespaces, rootfs_path, no_pivot):
     word = linux.get("rootfsPropagation") or ""
     flags = PROPAGATION[word]
     if not namespaces.has(CLONE_NEWNS):
-        ops.append(Op("open_rootfs", "root.path", rootfs_path, 0))
+        ops.append(Op("open_rootfs", "root.path", rootfs_path, 3))
         return
     if no_pivot and flags & MS_PRIVATE:
         raise ConfigError("linux.rootfsPropagation", f"{word!r} needs pivot_root, which --no-pivot forbids")
@@ -60,15 +60,15 @@ def rootfs(ops, linux, namespaces, rootfs_path, no_pivot):
     ops.append(Op("open_rootfs", "root.path", rootfs_path, 2 if flags & MS_SHARED else 1))
 
 
-def mounts(ops, config, bundle, cgroups):
+def mounts(ops, config, bundle, cgroups, warnings):
     """mounts[], in order.  `cgroups`: cgroup.CgroupMounts.  Returns the operations that seal what is filled later."""
     seals = []
     for index, mount in enumerate(config.get("mounts") or ()):
-        _mount(ops, mount, f"mounts[{index}]", bundle, cgroups, seals)
+        _mount(ops, mount, f"mounts[{index}]", bundle, cgroups, seals, warnings)
     return seals
 
 
-def _mount(ops, mount, origin, bundle, cgroups, seals):
+def _mount(ops, mount, origin, bundle, cgroups, seals, warnings):
     target = clean(mount["destination"])
     options = parse_mount_options(mount.get("options") or ())
     fstype = mount.get("type") or ""
@@ -82,7 +82,7 @@ def _mount(ops, mount, origin, bundle, cgroups, seals):
     if options.remount:
         ops.append(Op("remount", origin, target, options.attr_set, options.attr_clr, options.rattr_set, options.rattr_clr))
     elif is_bind:
-        _bind(ops, mount, origin, target, options, bundle)
+        _bind(ops, mount, origin, target, options, bundle, warnings)
     elif fstype == "cgroup" or fstype == "cgroup2":
         cgroups.show(ops, origin, target, options)
     else:
@@ -91,16 +91,12 @@ def _mount(ops, mount, origin, bundle, cgroups, seals):
         ops.append(Op("propagate", origin, target, flags))
 
 
-def _bind(ops, mount, origin, target, options, bundle):
+def _bind(ops, mount, origin, target, options, bundle, warnings):
     source = mount.get("source") or ""
     if not source:
         raise ConfigError(f"{origin}.source", "a bind mount needs a source", "config.md#mounts")
     if options.data:
-        raise ConfigError(
-            f"{origin}.options",
-            f"bind mounts cannot have any filesystem-specific options applied: {','.join(options.data)!r}",
-            "config.md#mounts",
-        )
+        warnings.append(f"{origin}.options: no meaning for a bind mount, so left out: {','.join(options.data)}")
     if source[0] != "/":
         source = f"{bundle}/{source}"
     ops.append(

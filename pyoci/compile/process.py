@@ -43,10 +43,10 @@ def capability_masks(process):
     return masks
 
 
-def identity(ops, process, origin, masks, seccomp, *, keep_groups=False):
+def identity(ops, process, origin, masks, seccomp, preserve, *, keep_groups=False):
     """From the privileged init to the user of the process; the seccomp filter where it needs privilege.
 
-    `seccomp`: (flags, filter) or None.
+    `seccomp`: (flags, filter) or None.  `preserve`: how many descriptors from 3 on the process keeps.
     """
     user = process.get("user") or {}
     uid, gid = user.get("uid") or 0, user.get("gid") or 0
@@ -55,6 +55,7 @@ def identity(ops, process, origin, masks, seccomp, *, keep_groups=False):
     private = bool(process.get("noNewPrivileges"))
     if private:
         ops.append(Op("no_new_privileges", f"{origin}.noNewPrivileges"))
+    ops.append(Op("close_on_execute", "default", preserve))
     if uid and not process.get("terminal"):
         ops.append(Op("own_stdio", f"{origin}.user", uid))
     ops.append(Op("change_directory", f"{origin}.cwd", cwd, 0))
@@ -95,14 +96,17 @@ def _program(ops, process, origin, cwd):
 
 
 def limits(ops, process, origin):
-    """rlimits, set by HOST: init may lack the privilege in its user namespace."""
+    """rlimits, set by HOST: init may lack the privilege in its user namespace.
+
+    Before init becomes the user: prlimit(2) on a process of another user takes CAP_SYS_RESOURCE, which nested runtimes lack.
+    """
     for index, limit in enumerate(process.get("rlimits") or ()):
         name = limit["type"]
         ops.append(Op("limit_process", f"{origin}.rlimits[{index}]", RLIMITS[name], limit["soft"], limit["hard"], name))
 
 
-def execute(process, origin, preserve, listen_fds):
+def execute(process, origin, listen_fds):
     """The last operation."""
     extra = [("LISTEN_FDS", str(listen_fds))] if listen_fds else []
     env, _, _ = environment(process, extra)
-    return Op("execute", f"{origin}.args", list(process["args"]), env, preserve, int(bool(listen_fds)))
+    return Op("execute", f"{origin}.args", list(process["args"]), env, int(bool(listen_fds)))

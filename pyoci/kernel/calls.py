@@ -77,6 +77,11 @@ def open_tree(path, flags):
     return _checked(lib.sys_open_tree(-100, path.encode("utf-8", "surrogateescape"), flags), "open_tree", path)
 
 
+def unmount(path):
+    """Detach the top mount at path.  umount2(2)"""
+    _checked(lib.sys_unmount(path.encode("utf-8", "surrogateescape")), "umount2", path)
+
+
 def namespace_type(fd):
     """The CLONE_NEW flag of a namespace descriptor.  ioctl_ns(2); raises SyscallError if it is none."""
     return _checked(lib.sys_namespace_type(fd), "ioctl NS_GET_NSTYPE")

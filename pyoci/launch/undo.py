@@ -20,7 +20,7 @@ O_PATH = posix.O_PATH | posix.O_CLOEXEC
 class Trail:
     """The journal's lines, sorted by kind."""
 
-    __slots__ = ("root", "cgroups", "processes", "made", "files")
+    __slots__ = ("root", "cgroups", "processes", "made", "files", "mounts")
 
     def __init__(self, lines):
         self.root = ""
@@ -28,6 +28,7 @@ class Trail:
         self.processes = []
         self.made = []
         self.files = []
+        self.mounts = []
         for fields in lines:
             kind = fields[0]
             if kind == "cgroup":
@@ -40,6 +41,8 @@ class Trail:
                 self.made.append(fields[1:])
             elif kind == "file":
                 self.files.append(fields[1])
+            elif kind == "mount":
+                self.mounts.append(fields[1])
             elif kind == "root":
                 self.root = fields[1]
 
@@ -65,6 +68,8 @@ def undo(trail, directories, *, keep_made, keep_files=True):
         _attempt(leftovers, _end_stragglers, directories, trail.cgroups)
     if trail.cgroups:
         _attempt(leftovers, face.remove, directories or {}, trail.cgroups)
+    for mount_id in reversed(trail.mounts):
+        _attempt(leftovers, _unmount, trail.root, mount_id)
     if not keep_made and trail.made:
         _attempt(leftovers, _remove_made, trail.root, trail.made)
     if not keep_files:
@@ -117,6 +122,20 @@ def _is_there(path):
     except OSError:
         return False
     return True
+
+
+def _unmount(root, mount_id):
+    """Take the mount with that very id off the rootfs, and with it all that lies on it."""
+    for line in read_file("/proc/self/mountinfo").split(b"\n"):
+        fields = line.split(b" ", 5)
+        if fields[0] == mount_id.encode() and fields[4] == _escaped(root):
+            calls.unmount(root)
+
+
+def _escaped(path):
+    """As mountinfo shows a path, proc_pid_mountinfo(5)."""
+    data = path.encode("utf-8", "surrogateescape").replace(b"\\", b"\\134")
+    return data.replace(b" ", b"\\040").replace(b"\t", b"\\011").replace(b"\n", b"\\012")
 
 
 def _remove_made(root, made):

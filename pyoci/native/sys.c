@@ -483,3 +483,9 @@ int sys_signals_read(int fd, int *signal)
 	*signal = (int)info.ssi_signo;
 	return 1;
 }
+
+/* Detach the top mount at that path, a link not followed, with all that is on it. */
+int sys_unmount(const char *path)
+{
+	return result(syscall(SYS_umount2, path, 2 | 8 /* MNT_DETACH | UMOUNT_NOFOLLOW */));
+}

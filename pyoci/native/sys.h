@@ -14,6 +14,7 @@ int sys_receive(int fd, char *data, int capacity, int *fds, int capacity_fds, in
 int sys_unix_listen(const char *path, int backlog);
 int sys_unix_connect(const char *path, int seqpacket);
 int sys_unix_datagram(const char *path);
+int sys_unmount(const char *path);
 int sys_accept(int fd);
 int sys_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard);
 int sys_poll(int *fds, const short *events, short *revents, int count, int timeout_ms);

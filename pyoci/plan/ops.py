@@ -82,8 +82,11 @@ TABLE = (
     ("home", INIT, "uid:i", "passwd(5)", "find HOME in the container's own passwd file"),
     ("find_program", INIT, "name:s search:s", "execve(2)", "find the program in the container"),
     ("seccomp", INIT, "flags:i filter:b", "seccomp(2)", "install the system call filter"),
+    ("close_on_execute", INIT, "preserve:i", "close_range(2)", "let go of every descriptor but the process's own at execve"),
     ("gate", INIT, "slot:f", "accept(2)", "wait for `start`"),
-    ("execute", INIT, "args:l env:l preserve:i listen:i", "execve(2)", "become the process"),
+    ("execute", INIT, "args:l env:l listen:i", "execve(2)", "become the process"),
+
+    ("leave", INIT, "", "_exit(2)", "end, since the config has no process to become"),
 
     # --- act three, the runtime's side
     ("undo", HOST, "", "runtime.md#delete", "undo what create did, newest first"),

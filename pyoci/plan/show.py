@@ -114,8 +114,10 @@ _TELLERS = {
     "home": lambda a: f"find HOME of uid {a['uid']}",
     "find_program": lambda a: f"find {a['name']}" + (f" in {a['search']}" if a["search"] is not None else ""),
     "seccomp": lambda a: f"install a filter of {a['filter']}",
+    "close_on_execute": lambda a: f"close descriptors from {3 + a['preserve']} on at execve",
     "gate": lambda a: "wait for start",
     "execute": lambda a: "execute " + " ".join(a["args"]),
+    "leave": lambda a: "end: there is no process to become",
     "undo": lambda a: "undo what create did, newest first",
 }
 

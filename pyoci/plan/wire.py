@@ -45,9 +45,9 @@ def encode(ops):
             elif value is None:
                 args.append(b"\0\0\0\0\0\0\0\0")
             elif kind == "b":
+                pool += bytes(-len(pool) % 8)
                 args.append(_pair(pool_start + len(pool), len(value)))
                 pool += value
-                pool += bytes(-len(pool) % 8)
             elif kind == "s":
                 offset = seen.get(value)
                 if offset is None:

@@ -9,6 +9,7 @@ from time import gmtime, strftime, time_ns
 from pyoci.cgroup.layout import read_layout
 from pyoci.compile.container import Facts, compile_container
 from pyoci.errors import CleanupError, ConfigError, PyociError, SyscallError
+from pyoci.kernel.proc import read_file
 from pyoci.launch.run import Launch
 from pyoci.plan.ops import NUMBER
 from pyoci.spec.decode import decode, encode, read_document
@@ -22,10 +23,10 @@ _GATE = NUMBER["gate"]
 class Options:
     """What create and run take beside the bundle; the names are the command line's."""
 
-    __slots__ = ("console_socket", "pidfd_socket", "pid_file", "no_pivot", "no_new_keyring", "preserve_fds", "environ", "detach")
+    __slots__ = ("console_socket", "pidfd_socket", "pid_file", "no_pivot", "no_new_keyring", "preserve_fds", "environ", "detach", "starts")
 
     def __init__(self, console_socket=None, pidfd_socket=None, pid_file=None, no_pivot=False, no_new_keyring=False, preserve_fds=0,
-                 environ=None, detach=True):  # fmt: skip
+                 environ=None, detach=True, starts=False):  # fmt: skip
         self.console_socket = console_socket or ""
         self.pidfd_socket = pidfd_socket or ""
         self.pid_file = pid_file or ""
@@ -34,6 +35,7 @@ class Options:
         self.preserve_fds = preserve_fds
         self.environ = environ or {}
         self.detach = detach
+        self.starts = starts
 
 
 def read_bundle(bundle):
@@ -47,13 +49,36 @@ def make_plan(root, container_id, bundle, config, options, warn):
     """The Plan for a config; every refusal is made here, and nothing is done."""
     for warning in validate(config):
         warn(warning)
-    unsupported(config)
+    unsupported(config, meaningless_labels(config, warn))
     _check_console(config, options)
     facts = gather_facts(root, bundle, config, options, warn)
     plan = compile_container(container_id, bundle, config, facts)
     for warning in plan.warnings:
         warn(warning)
     return plan, facts
+
+
+LABELS = (("process", "apparmorProfile", "AppArmor"), ("process", "selinuxLabel", "SELinux"), ("linux", "mountLabel", "SELinux"))
+
+
+def meaningless_labels(config, warn):
+    """The labels of security modules that this host does not have: they are told and left out.  config.md#linux-process"""
+    found = []
+    for section, name, module in LABELS:
+        if (config.get(section) or {}).get(name) and not has_module(module):
+            warn(f"{section}.{name}: left out, since {module} is not enabled on this host")
+            found.append(name)
+    return found
+
+
+def has_module(name):
+    """Whether the security module is enabled.  apparmor_module(7), selinuxfs"""
+    if name == "SELinux":
+        return _exists("/sys/fs/selinux/enforce")
+    try:
+        return read_file("/sys/module/apparmor/parameters/enabled")[:1] == b"Y"
+    except SyscallError:
+        return False
 
 
 def gather_facts(root, bundle, config, options, warn):
@@ -163,6 +188,8 @@ def create(root, container_id, bundle, options, warn):
     """Create the container.  Returns (Container, Launch), the container locked.  Raises PyociError; then nothing is left."""
     container = Container(root, container_id)
     text, config = read_bundle(bundle)
+    if options.starts and not config.get("process"):
+        raise ConfigError("process", "must be set for the container to be started", "config.md#process")
     plan, facts = make_plan(root, container_id, bundle, config, options, warn)
     container.claim(text)
     launch = Launch(
@@ -208,6 +235,7 @@ def _record(launch, container_id, bundle, config, facts):
         "last": len(launch.ops) - 1,
         "cgroups": launch.directories,
         "owner": posix.geteuid(),
+        "process": bool(config.get("process")),
         "pid_namespace": any(one.get("type") == "pid" and not one.get("path") for one in linux.get("namespaces") or ()),
     }
     hooks = config.get("hooks")

@@ -8,7 +8,7 @@ from pyoci.errors import ConfigError, PyociError, SyscallError, WrongStatus
 from pyoci.kernel import calls
 from pyoci.kernel.proc import read_file, start_time, write_file
 from pyoci.launch.run import Launch
-from pyoci.runtime.create import load_filter
+from pyoci.runtime.create import load_filter, meaningless_labels
 from pyoci.spec.validate import unsupported_process, validate_process
 from pyoci.state.status import derive
 from pyoci.state.store import Container
@@ -42,7 +42,7 @@ def execute(root, container_id, process, options, warn):
     _check_status(container, options)
     for warning in validate_process(process):
         warn(warning)
-    unsupported_process(process)
+    unsupported_process(process, meaningless=meaningless_labels({"process": process}, warn))
     _check_console(process, options)
     facts = _gather(root, container, options)
     return _launch(compile_exec(process, facts), options, warn)

@@ -20,7 +20,7 @@ def run(root, container_id, bundle, options, warn, *, keep, no_subreaper):
         container, launch = create(root, container_id, bundle, options, warn)
         try:
             try:
-                start(container)
+                start(container, warn)
             finally:
                 container.unlock()
             if not signals:

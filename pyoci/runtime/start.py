@@ -15,8 +15,11 @@ _REFUSED = {
 }
 
 
-def start(container):
-    """Start a created container that the caller has locked.  Raises WrongStatus, OperationFailed."""
+def start(container, warn):
+    """Start a created container that the caller has locked.  Raises WrongStatus, OperationFailed.
+
+    A config without a process is created and ends when it is started, which is told (docs/decisions: start without a process).
+    """
     status = derive(container, face.frozen)
     if status != "created":
         raise WrongStatus(_REFUSED[status])
@@ -31,6 +34,8 @@ def start(container):
         _failed(container, wire.Message(data))
     if not _was_executed(container):
         raise OperationFailed("", "start", detail="init ended before it became the process")
+    if not container.record["process"]:
+        warn("process: it is not set, so the container has ended (config.md#process)")
     if container.record.get("hooks", {}).get("poststart"):
         _poststart(container)
 

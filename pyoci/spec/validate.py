@@ -265,9 +265,12 @@ def _config_rules(config):
     return warnings
 
 
-def unsupported(config):
-    """Refuse by name what this release does not do: raises UnsupportedConfig for the first such wish of a valid config."""
-    unsupported_process(config.get("process") or {}, "process.")
+def unsupported(config, meaningless=()):
+    """Refuse by name what this release does not do: raises UnsupportedConfig for the first such wish of a valid config.
+
+    `meaningless`: labels of security modules that this host does not have, which are left out instead.
+    """
+    unsupported_process(config.get("process") or {}, "process.", meaningless=meaningless)
     for index, mount in enumerate(config.get("mounts") or ()):
         path = f"mounts[{index}]."
         _refuse_present(mount, UNSUPPORTED_MOUNT, path)
@@ -275,19 +278,19 @@ def unsupported(config):
             if option in UNSUPPORTED_MOUNT_OPTIONS:
                 raise _unsupported(path + "options", f"mount option {_quoted(option)}")
     linux = config.get("linux") or {}
-    _refuse_present(linux, UNSUPPORTED_LINUX, "linux.")
+    _refuse_present(linux, UNSUPPORTED_LINUX, "linux.", meaningless=meaningless)
     _refuse_notify(linux.get("seccomp") or {})
 
 
-def unsupported_process(process, prefix="", document="config.json"):
+def unsupported_process(process, prefix="", document="config.json", meaningless=()):
     """The part of unsupported() that a process document can ask for."""
-    _refuse_present(process, UNSUPPORTED_PROCESS, prefix, document)
+    _refuse_present(process, UNSUPPORTED_PROCESS, prefix, document, meaningless)
 
 
-def _refuse_present(owner, names, prefix, document="config.json"):
+def _refuse_present(owner, names, prefix, document="config.json", meaningless=()):
     for name, how in names:
         value = owner.get(name)
-        if value or (how and value is not None):
+        if (value or (how and value is not None)) and name not in meaningless:
             raise _unsupported(prefix + name, name, document)
 
 

@@ -7,6 +7,7 @@ A line is fields joined by tabs, ended by NUL and newline, since a path may hold
     inode    PATH NUMBER                            the cgroup that was just made
     process  PID START-TIME                         init
     made     MAJOR:MINOR INODE KIND DIRECTORY NAME  about to be made below the rootfs, written by init
+    mount    ID                                     about to be attached on the rootfs in the host's mount namespace, by init
     file     PATH                                   about to be made on the host (pid file)
 """
 

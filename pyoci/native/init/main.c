@@ -94,8 +94,10 @@ static int carry_out(struct machine *m, const struct op *op)
 	ACT(HOME, home);
 	ACT(FIND_PROGRAM, find_program);
 	ACT(SECCOMP, seccomp);
+	ACT(CLOSE_ON_EXECUTE, close_on_execute);
 	ACT(GATE, gate);
 	ACT(EXECUTE, execute);
+	ACT0(LEAVE, leave);
 	/* The runtime's; the loop never brings one here. */
 	case OP_CLAIM: case OP_LISTEN: case OP_OPEN_NAMESPACE: case OP_MAKE_CGROUP: case OP_LIMIT:
 	case OP_SPAWN: case OP_MAP_IDS: case OP_ENTER_CGROUP: case OP_SCORE_OOM: case OP_CLONE_TREE: case OP_HOOK:

@@ -77,6 +77,28 @@ static int unshare_parent(struct machine *m, const char *path)
 	}
 }
 
+/*
+ * Without a mount namespace the container's mounts are the host's: they all lie on this one, private so that none spreads,
+ * and the runtime takes it away by its id, which is written down before it is attached. "mount\tID\0\n"
+ */
+static int note_mount(struct machine *m, int tree)
+{
+	char line[40];
+	struct statx facts;
+	char *to = put_text(line, line + sizeof line, "mount\t");
+	long error = CALL5(statx, tree, "", AT_EMPTY_PATH, STATX_MNT_ID, &facts);
+
+	if (error < 0)
+		return fail(m, STEP_FSTAT, error, NULL);
+	to = put_number(to, facts.stx_mnt_id);
+	*to++ = 0;
+	*to++ = '\n';
+	error = CALL3(write, m->slots[SLOT_JOURNAL], line, (size_t)(to - line));
+	return error < 0 ? fail(m, STEP_WRITE, error, NULL) : set_attributes(m, tree, 0, 0, 1 << 18 /* MS_PRIVATE */, true, NULL);
+}
+
+enum rootfs_mount { ROOTFS_AS_IT_IS, ROOTFS_BOUND, ROOTFS_BELOW_SHARED, ROOTFS_ON_HOST };
+
 OPERATION(open_rootfs)
 {
 	SCOPED_FD place = -1;
@@ -87,7 +109,7 @@ OPERATION(open_rootfs)
 	place = (int)CALL4(openat, AT_FDCWD, a->path_, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
 	if (place < 0)
 		return fail(m, STEP_OPEN, place, a->path_);
-	if (!a->bind_) {
+	if (a->bind_ == ROOTFS_AS_IT_IS) {
 		m->root = place;
 		place = -1;
 		return 0;
@@ -95,7 +117,9 @@ OPERATION(open_rootfs)
 	m->root = clone_tree(m, AT_FDCWD, a->path_, true);
 	if (m->root < 0)
 		return -1;
-	if (a->bind_ > 1 && unshare_parent(m, a->path_) < 0)
+	if (a->bind_ == ROOTFS_BELOW_SHARED && unshare_parent(m, a->path_) < 0)
+		return -1;
+	if (a->bind_ == ROOTFS_ON_HOST && note_mount(m, m->root) < 0)
 		return -1;
 	return attach(m, m->root, place, a->path_);
 }

@@ -321,6 +321,14 @@ OPERATION(seccomp)
 	return error < 0 ? fail(m, STEP_SECCOMP, error, NULL) : 0;
 }
 
+/* Before a filter that may know no close_range(2). What init opens after this is close-on-exec by itself. */
+OPERATION(close_on_execute)
+{
+	long error = CALL3(close_range, 3 + (unsigned)a->preserve_, ~0u, CLOSE_RANGE_CLOEXEC);
+
+	return error < 0 ? fail(m, STEP_CLOSE_RANGE, error, NULL) : 0;
+}
+
 /*
  * Wait for `start`. From here on the runtime may be gone: the channel is whoever connects and says GO; one who connects
  * and leaves was only asking whether we still wait.
@@ -362,6 +370,12 @@ static const char *own_pid_word(struct machine *m)
 	return word;
 }
 
+__attribute__((noreturn)) OPERATION0(leave)
+{
+	(void)m;
+	exit_now(0);
+}
+
 OPERATION(execute)
 {
 	size_t words = (size_t)a->args_.count + a->env_.count + 5;
@@ -387,9 +401,6 @@ OPERATION(execute)
 			return -1;
 	}
 	*to = NULL;
-	error = CALL3(close_range, 3 + (unsigned)a->preserve_, ~0u, CLOSE_RANGE_CLOEXEC);
-	if (error < 0)
-		return fail(m, STEP_CLOSE_RANGE, error, NULL);
 	error = CALL3(execve, m->program, argv, envp);
 	return fail(m, STEP_EXECVE, error, m->program);
 }
