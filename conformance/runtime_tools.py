@@ -87,7 +87,7 @@ def points_of(stream: str) -> "list[str]":
 
 
 def last_words(errors: str) -> str:
-    lines = [line for line in errors.splitlines() if line.strip() and not re.match(r"exit status|Refer to:|goroutine", line)]
+    lines = [line for line in errors.splitlines() if line.strip() and not re.match(r"exit status|Refer to:|goroutine|Clean:", line)]
     return f" ({one_line(lines[-1])})" if lines else ""
 
 
@@ -163,13 +163,13 @@ class Place:
         """Remove what the test left, and name it. A container that the test forgot is common, and no fault."""
         ids = self.container_ids()
         left = []
-        for container in sorted(path.name for path in self.root.iterdir()):
+        for container in sorted(ids & set(os.listdir(self.root))):
             subprocess.run([str(self.wrapper), "delete", "--force", container], capture_output=True, timeout=60)
         for group in leftover_cgroups(ids, self.before):
             empty_cgroup(group)
             if group.exists():
                 left.append(f"cgroup {group}")
-        left += [f"state of {path.name}" for path in self.root.iterdir()]
+        left += [f"state of {name}" for name in ids & set(os.listdir(self.root))]
         mounts = mounts_below(self.folder)
         left += [f"{len(mounts)} mounts"] if mounts else []
         for mount in mounts:
