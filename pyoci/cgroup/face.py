@@ -233,10 +233,11 @@ def kill_all(directories, signal):
     """Send a signal to every process of the subtree, so that none escapes by forking: v2 cgroup.kill for SIGKILL, otherwise
     frozen first and thawed after. A cgroup that was frozen is thawed after SIGKILL (which acts in no frozen v1 cgroup) and
     stays frozen after any other. The caller is never signalled. Raises SyscallError. cgroup-v2.rst"""
-    if signal == SIGKILL and is_v2(directories) and _try_write(f"{directories['']}/cgroup.kill", "1"):
+    inside = getpid() in processes(directories)
+    if signal == SIGKILL and is_v2(directories) and not inside and _try_write(f"{directories['']}/cgroup.kill", "1"):
         return
     was_frozen = frozen(directories)
-    held = was_frozen or _freeze_for_signal(directories)
+    held = was_frozen or not inside and _freeze_for_signal(directories)  # frozen, we could not go on
     try:
         _signal_each(directories, signal)
         # Only where it could not be frozen can a child have been missed; each round leaves fewer that could fork.
@@ -250,8 +251,6 @@ def kill_all(directories, signal):
 
 
 def _freeze_for_signal(directories):
-    if getpid() in processes(directories):
-        return False  # it would stop ourselves
     try:
         freeze(directories, 2.0)
     except SyscallError:
@@ -367,14 +366,14 @@ def remove(directories, identities, timeout_s=REMOVE_TIMEOUT_S):
     deadline = monotonic() + timeout_s
     leftovers = []
     for path in sorted(identities, key=lambda path: -path.count("/")):
-        failed = _remove_tree(path, identities[path], deadline, identities)
+        failed = _remove_tree(path, identities[path], deadline)
         if failed:
             leftovers.append(failed)
     if leftovers:
         raise CleanupError(leftovers)
 
 
-def _remove_tree(path, inode, deadline, ours):
+def _remove_tree(path, inode, deadline):
     """"" when it is gone or not ours, else what failed."""
     pause_s = 0.001
     while True:
@@ -388,7 +387,7 @@ def _remove_tree(path, inode, deadline, ours):
         if not number:
             return ""
         if number != EBUSY or monotonic() >= deadline:
-            return _why_busy(path, number, ours)
+            return _why_busy(path, number)
         sleep(pause_s)
         pause_s = min(pause_s * 2, 0.05)
 
@@ -413,7 +412,7 @@ def _remove_below(path):
                 raise SyscallError("rmdir", error.errno, directory) from error
 
 
-def _why_busy(path, number, ours):
+def _why_busy(path, number):
     try:
         count = len(_processes_below(path))
     except SyscallError:

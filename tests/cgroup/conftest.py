@@ -1,5 +1,6 @@
 """Cgroups of the tests' own, below one unique name each, always removed; and processes to put into them."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -22,25 +23,24 @@ def name():
 @pytest.fixture
 def spawn():
     """spawn(*command, place=directories) -> Popen that is already in its cgroups; killed at the end."""
-    started = []
+    started, places = [], []
 
     def start(*command, place=None):
         process = subprocess.Popen(command or WAITER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         started.append(process)
         if place:
+            places.append(place)
             face.place(place, process.pid)
         return process
 
     yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    end(started, places)
 
 
 @pytest.fixture
 def gated():
     """gated(directories, code) -> Popen of Python code that begins only once it is in the cgroups."""
-    started = []
+    started, places = [], []
 
     def start(directories, code):
         process = subprocess.Popen(
@@ -48,15 +48,31 @@ def gated():
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         started.append(process)
+        places.append(directories)
         face.place(directories, process.pid)
         process.stdin.write("\n")
         process.stdin.flush()
         return process
 
     yield start
+    end(started, places)
+
+
+def end(started, places):
+    """Kill and reap, with all that runs in their cgroups (it holds our pipes); v1 lets nothing die that is frozen."""
     for process in started:
         process.kill()
-        process.communicate()
+    for directories in places:
+        while pids := face.processes(directories):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            if face.frozen(directories):
+                face.thaw(directories)
+    for process in started:
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
 
 
 def cleaned(directories):
@@ -67,7 +83,8 @@ def cleaned(directories):
         if os.path.exists(f"{path}/cgroup.freeze") or os.path.exists(f"{path}/freezer.state"):
             face.thaw(one)
         for pid in face.processes(one):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     face.remove({}, tops)
 
 
