@@ -6,16 +6,15 @@
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-BUSYBOX ?= $$(command -v busybox)
 ARGS ?=
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PIP_ROOT_USER_ACTION = ignore
 
-SOURCES := $(shell find pyoci schemas -name '*.py' -o -name '*.[ch]' -o -name '*.json') pyproject.toml setup.py setup.cfg
-BUNDLES := $(patsubst %/config.json,%,$(wildcard bundles/*/config.json))
+PAPERS := pyproject.toml setup.py setup.cfg
+SOURCES := $(PAPERS) $(shell find pyoci schemas -name '*.py' -o -name '*.[ch]' -o -name '*.json')
 
-.PHONY: help hello test bench build install lint fuzz bundles clean packages-build packages-test
+.PHONY: help hello test bench build install lint bundles clean packages-build packages-test
 
 help:
 	@echo "make hello    build and install pyoci, and run a container (root)"
@@ -43,50 +42,43 @@ $(VENV)/.test-tools: pyproject.toml $(VENV)/.build-tools
 	$(BIN)/python -m pip install --quiet 'pytest>=7.4' 'hypothesis>=6' ruff 'jsonschema>=4.10' 'pyroute2>=0.7'
 	@touch $@
 
-$(VENV)/.installed: $(SOURCES) $(VENV)/.build-tools
+# The wheel, as users get it; and, for work on the tree and its tests, pip's link to the tree. A virtual environment has one of them.
+$(VENV)/.wheel: $(SOURCES) $(VENV)/.build-tools
 	rm -rf build
 	$(BIN)/python -m pip install --quiet --no-build-isolation .
-	rm -rf build pyoci.egg-info
+	@rm -rf build pyoci.egg-info $(VENV)/.editable
+	@touch $@
+
+$(VENV)/.editable: $(PAPERS) pyoci/native/launcher/launcher.c $(VENV)/.build-tools
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	@rm -rf pyoci.egg-info $(VENV)/.wheel
 	@touch $@
 
 # --- what people call --------------------------------------------------------------------------------------------
 
-install: packages-build $(VENV)/.installed
+install: packages-build $(VENV)/.wheel
 
-build: packages-build $(VENV)/.build-tools
+build: packages-build $(VENV)/.editable
 	$(BIN)/python -m pyoci.native.build
 
-hello: install bundles/hello/rootfs
+hello: install
+	@$(BIN)/python bundles/rootfs.py hello
 	@[ "$$(id -u)" = 0 ] || { echo "make hello: needs root, as the container's mounts and cgroups do" >&2; exit 1; }
 	$(BIN)/pyoci run --bundle bundles/hello hello-$$$$
 
-test: packages-test $(VENV)/.test-tools install build bundles
+test: packages-test $(VENV)/.test-tools build bundles
 	$(BIN)/python -m pytest $(ARGS)
 
-bench: packages-test $(VENV)/.test-tools install build bundles
-	$(BIN)/python -m tests.bench $(ARGS)
+bench: packages-test $(VENV)/.test-tools install bundles
+	$(BIN)/python tests/tariff/bench.py $(ARGS)
+
+bundles: packages-build | $(BIN)/python
+	@$(BIN)/python bundles/rootfs.py
 
 lint: $(VENV)/.test-tools
 	$(BIN)/ruff check --line-length 180 --select E,F,W,I,B,UP,C4,SIM,RET --ignore E501,SIM105 pyoci tests setup.py
 
-# --- root file systems of the bundles ----------------------------------------------------------------------------
-
-bundles: $(BUNDLES:%=%/rootfs)
-
-# A static busybox under all its names, and the folders that a mount or a user expects.
-bundles/%/rootfs: | packages-build
-	@! ldd "$(BUSYBOX)" >/dev/null 2>&1 || { echo "$(BUSYBOX) is not static; make BUSYBOX=... names one that is" >&2; exit 1; }
-	@rm -rf $@.new
-	@mkdir -p $@.new/bin $@.new/etc $@.new/proc $@.new/sys $@.new/dev $@.new/tmp $@.new/root $@.new/run $@.new/var
-	@cp $(BUSYBOX) $@.new/bin/busybox
-	@for name in $$($(BUSYBOX) --list); do [ $$name = busybox ] || ln -s busybox $@.new/bin/$$name; done
-	@printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n' >$@.new/etc/passwd
-	@printf 'root:x:0:\nuser:x:1000:\n' >$@.new/etc/group
-	@chmod 1777 $@.new/tmp
-	@mv $@.new $@
-	@echo "made $@"
-
 clean:
-	rm -rf build dist pyoci.egg-info $(BUNDLES:%=%/rootfs)
+	rm -rf build dist pyoci.egg-info bundles/*/rootfs $(VENV)/.wheel $(VENV)/.editable
 	rm -f pyoci/native/*.so pyoci/native/init/pyoci-init pyoci/native/init/ops.h pyoci/native/launcher/pyoci
 	find pyoci tests conformance -name __pycache__ -prune -exec rm -rf {} +
