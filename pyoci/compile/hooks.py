@@ -2,8 +2,7 @@
 
 from pyoci.plan.plan import Op
 from pyoci.spec.decode import encode
-
-STATE_VERSION = "1.2.1"
+from pyoci.spec.names import SPEC_VERSION
 
 
 def runtime_hooks(ops, hooks, kind, status):
@@ -31,7 +30,7 @@ def _call(hook, env):
 
 def state_document(container_id, bundle, annotations):
     """The state that a hook reads, without status and pid.  runtime.md#state"""
-    document = {"ociVersion": STATE_VERSION, "id": container_id, "bundle": bundle}
+    document = {"ociVersion": SPEC_VERSION, "id": container_id, "bundle": bundle}
     if annotations:
         document["annotations"] = annotations
     return document

@@ -80,6 +80,12 @@ def spawn(ops, namespaces, linux, preserve, kernel):
 def enter(ops, namespaces, linux, road):
     """INIT's way into the namespaces."""
     slow, others, makes_user, late_time = road
+    _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_time)
+    if namespaces.new & CLONE_NEWTIME and not late_time:
+        ops.append(Op("unshare", ORIGIN, CLONE_NEWTIME))
+
+
+def _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_time):
     for flag, _, origin, slot in others:
         ops.append(Op("join", origin, flag, slot))
     if not slow:

@@ -84,12 +84,13 @@ def _program_failure(op, step, message):
 
 def _hook_failure(op, step, message):
     kind, index, path = op.args[0], op.args[1], op.args[2]
+    text = " ".join(message.text.split())
     if step == "hook exit":
-        reason = f"exit status {message.item}, {message.text}"
+        reason = f"exit status {message.item}, {text}"
     elif step == "hook signal":
-        reason = f"signal {message.item}, {message.text}"
+        reason = f"signal {message.item}, {text}"
     elif step == "hook time-out":
-        reason = f"hook ran past specified timeout of {op.args[5]:.1f}s, {message.text}"
+        reason = f"hook ran past specified timeout of {op.args[5]:.1f}s, {text}"
     else:
         reason = f"{step}: {errno_text(message.errno)}"
     return OperationFailed(op.origin, f"{path}: {reason}", prefix=f"error running {kind} hook #{index}")

@@ -13,10 +13,10 @@ from pyoci.kernel.proc import read_file
 from pyoci.launch.run import Launch
 from pyoci.plan.ops import NUMBER
 from pyoci.spec.decode import decode, encode, read_document
+from pyoci.spec.names import SPEC_VERSION
 from pyoci.spec.validate import unsupported, validate
 from pyoci.state.store import Container, make_root
 
-SPEC_VERSION = "1.3.0"
 _GATE = NUMBER["gate"]
 
 

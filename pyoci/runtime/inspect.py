@@ -2,10 +2,9 @@
 
 from pyoci.cgroup import face
 from pyoci.errors import PyociError
+from pyoci.spec.names import SPEC_VERSION
 from pyoci.state.status import derive
 from pyoci.state.store import Container, ids
-
-SPEC_VERSION = "1.3.0"
 
 
 def state(root, container_id):

@@ -4,6 +4,8 @@ Data and two parsers; makes no call and knows no configuration. The numbers are 
 Sources: capability.h, resource.h, signal(7), sched.h, mount.h; the option words: config.md#linux-mount-options.
 """
 
+SPEC_VERSION = "1.3.0"  # of the runtime-spec that this release follows; what `state` and hooks are told
+
 from pyoci.errors import UsageError
 
 CAPABILITIES = {
