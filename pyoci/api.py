@@ -34,15 +34,15 @@ class Runtime:
         container.unlock()
         launch.close()
 
-    def start(self, container_id):
-        """Let the process of a created container begin.  runtime.md#start"""
+    def start(self, container_id, *, environ=None):
+        """Let the process of a created container begin.  `environ`: the caller's, for NOTIFY_SOCKET.  runtime.md#start"""
         from pyoci.runtime.start import start
         from pyoci.state.store import Container
 
         container = Container(self.root, container_id)
         container.lock()
         try:
-            start(container, self.warn)
+            start(container, self.warn, (environ or {}).get("NOTIFY_SOCKET", ""))
         finally:
             container.unlock()
 

@@ -144,14 +144,17 @@ def _relax_and_write(directory, path, partner, value):
 
 
 def _lend_realtime(directory, runtime_us):
-    """A v1 cgroup's realtime share comes out of its parent's, and a new parent has none: give it to those. True if any took it."""
+    """A v1 cgroup's realtime share comes out of its parent's, and a new parent has none: give those the same share.
+    True if there were any."""
+    period_us = int(read_file(f"{directory}/cpu.rt_period_us"))
     without = []
     path = directory.rpartition("/")[0]
     while exists(f"{path}/cpu.rt_runtime_us") and read_file(f"{path}/cpu.rt_runtime_us").strip() == "0":
         without.append(path)
         path = path.rpartition("/")[0]
     for path in reversed(without):
-        write_file(f"{path}/cpu.rt_runtime_us", runtime_us)
+        share_us = -(-int(runtime_us) * int(read_file(f"{path}/cpu.rt_period_us")) // period_us)
+        write_file(f"{path}/cpu.rt_runtime_us", str(share_us))
     return bool(without)
 
 

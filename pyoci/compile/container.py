@@ -23,10 +23,11 @@ class Facts:
     has_kcore     /proc/kcore exists
     seccomp       (flags, filter) resolved by the caller, or None
     no_pivot, no_new_keyring, preserve_fds, listen_fds, pid_file, console_socket, pidfd_socket
+    notify        the state directory, where the caller wants to be notified of readiness (NOTIFY_SOCKET), or ""
     """
 
     __slots__ = ("layout", "kernel", "rootfs", "has_kcore", "seccomp", "no_pivot", "no_new_keyring", "preserve_fds", "listen_fds",
-                 "pid_file", "console_socket", "pidfd_socket")  # fmt: skip
+                 "pid_file", "console_socket", "pidfd_socket", "notify")  # fmt: skip
 
     def __init__(self, layout, kernel, rootfs, has_kcore=True, seccomp=None):
         self.layout = layout
@@ -36,7 +37,7 @@ class Facts:
         self.seccomp = seccomp
         self.no_pivot = self.no_new_keyring = False
         self.preserve_fds = self.listen_fds = 0
-        self.pid_file = self.console_socket = self.pidfd_socket = ""
+        self.pid_file = self.console_socket = self.pidfd_socket = self.notify = ""
 
 
 class Slots:
@@ -85,6 +86,8 @@ def compile_container(container_id, bundle, config, facts):
 
     ops.append(Op("claim", "default", container_id, bundle, facts.rootfs))
     ops.append(Op("listen", "default", SLOT_GATE))
+    if facts.notify:
+        ops.append(Op("make_directory", "default", "notify", 0o755))
     ops.append(Op("make_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()]))
     _limit(ops, before, False)
     road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel)
@@ -95,6 +98,8 @@ def compile_container(container_id, bundle, config, facts):
     _session(ops, container_id, facts)
     mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
     seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait), plan.warnings)
+    if facts.notify:
+        mounts.notify(ops, f"{facts.notify}/notify")
     devices(ops, config, linux, spaces, facts.has_kcore)
     wait(ops)
     _wait_for_all(ops, entered, after)
@@ -172,7 +177,7 @@ def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, sl
         return
     if facts.seccomp and one.get("noNewPrivileges"):
         ops.append(Op("seccomp", "linux.seccomp", facts.seccomp[0], facts.seccomp[1]))
-    ops.append(process.execute(one, "process", facts.listen_fds))
+    ops.append(process.execute(one, "process", facts.listen_fds, bool(facts.notify)))
 
 
 def _create_hooks(ops, config, hooks, container_id, bundle):

@@ -192,6 +192,15 @@ def _hierarchies(layout):
     return [(names, point) for point, names in points.items()]
 
 
+NOTIFY = "/run/notify"
+
+
+def notify(ops, directory):
+    """Where the process finds the socket that `start` makes, sd_notify(3)."""
+    attributes = MOUNT_ATTR_RDONLY | _CGROUP_TMPFS
+    ops.append(Op("bind", "default", directory, NOTIFY, -1, 0, attributes, 0, 0, 0, 0))
+
+
 def hidden(ops, linux):
     """readonlyPaths, then maskedPaths; what is listed twice is done once."""
     for key, name in (("readonlyPaths", "protect"), ("maskedPaths", "hide")):

@@ -105,8 +105,10 @@ def limits(ops, process, origin):
         ops.append(Op("limit_process", f"{origin}.rlimits[{index}]", RLIMITS[name], limit["soft"], limit["hard"], name))
 
 
-def execute(process, origin, listen_fds):
-    """The last operation."""
+def execute(process, origin, listen_fds, notify=False):
+    """The last operation.  `listen_fds`: of socket activation, sd_listen_fds(3); `notify`: readiness is waited for, sd_notify(3)."""
     extra = [("LISTEN_FDS", str(listen_fds))] if listen_fds else []
+    if notify:
+        extra.append(("NOTIFY_SOCKET", "/run/notify/notify.sock"))
     env, _, _ = environment(process, extra)
     return Op("execute", f"{origin}.args", list(process["args"]), env, int(bool(listen_fds)))

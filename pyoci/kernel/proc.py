@@ -64,3 +64,20 @@ def is_alive(pid, started):
     """Whether that very process runs, and is no zombie."""
     fields = stat_fields(pid)
     return bool(fields) and int(fields[19]) == started and fields[0] not in (b"Z", b"X", b"x")
+
+
+def put_file(path, data, before=None):
+    """A file that appears whole or not at all, over whatever bears the name.  `before(path)` is told of each path first.
+
+    Raises SyscallError.  rename(2)
+    """
+    name = path.rpartition("/")[2]
+    fresh = f"{path[: len(path) - len(name)]}.{name}.{posix.getpid()}"
+    for one in (fresh, path) if before else ():
+        before(one)
+    write_file(fresh, data, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o666)
+    try:
+        posix.rename(fresh, path)
+    except OSError as error:
+        posix.unlink(fresh)
+        raise SyscallError("rename", error.errno, path) from None

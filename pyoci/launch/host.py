@@ -6,7 +6,7 @@ from pyoci.cgroup import face
 from pyoci.cgroup.limits import AFTER, Write, write
 from pyoci.errors import PyociError, SyscallError
 from pyoci.kernel import calls
-from pyoci.kernel.proc import write_file
+from pyoci.kernel.proc import put_file, write_file
 from pyoci.plan import wire
 from pyoci.plan.ops import NUMBER
 from pyoci.state.journal import open_journal
@@ -33,6 +33,16 @@ def listen(launch, slot):
     finally:
         posix.close(directory)
     launch.outbox.append(slot)
+
+
+def make_directory(launch, name, mode):
+    """In the state directory, so that it goes with it; whatever the umask is."""
+    path = launch.container.file(name)
+    try:
+        posix.mkdir(path, mode)
+        posix.chmod(path, mode)
+    except OSError as error:
+        raise SyscallError("mkdir", error.errno, path) from None
 
 
 def open_namespace(launch, kind, path, slot):
@@ -161,20 +171,11 @@ def record(launch):
 
 def write_pid(launch, path):
     """All of it or nothing, and only now: callers take its presence for success."""
-    folder, _, name = path.rpartition("/")
-    fresh = f"{folder}/.{name}.{launch.pid}"
-    launch.note("file", fresh)
-    launch.note("file", path)
-    write_file(fresh, str(launch.pid).encode(), posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
-    try:
-        posix.rename(fresh, path)
-    except OSError as error:
-        posix.unlink(fresh)
-        raise SyscallError("rename", error.errno, path) from None
+    put_file(path, str(launch.pid).encode(), lambda made: launch.note("file", made))
 
 
 DEEDS = {
     NUMBER[deed.__name__]: deed
-    for deed in (claim, listen, open_namespace, make_cgroup, limit, spawn, map_ids, enter_cgroup, score_oom, clone_tree, hook,
+    for deed in (claim, listen, make_directory, open_namespace, make_cgroup, limit, spawn, map_ids, enter_cgroup, score_oom, clone_tree, hook,
                  limit_process, send_console, send_pidfd, record, write_pid)
 }  # fmt: skip

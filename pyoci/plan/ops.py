@@ -18,6 +18,7 @@ TABLE = (
     # --- act one, the runtime's side
     ("claim", HOST, "id:s bundle:s rootfs:s", "mkdir(2)", "make the state directory and store the config in it"),
     ("listen", HOST, "slot:f", "unix(7)", "make the gate, a listening socket that `start` will connect to"),
+    ("make_directory", HOST, "name:s mode:i", "mkdir(2)", "make a directory in the state directory, for the notify socket"),
     ("open_namespace", HOST, "type:i path:s slot:f", "setns(2)", "open the namespace to join and check its type"),
     ("make_cgroup", HOST, "directories:l", "cgroups(7)", "make the container's cgroups"),
     ("limit", HOST, "controller:s file:s values:l optional:i", "cgroups(7)", "write a resource limit"),

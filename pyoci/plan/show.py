@@ -60,6 +60,7 @@ def _device(given):
 _TELLERS = {
     "claim": lambda a: f"claim the id {a['id']} for {a['bundle']}",
     "listen": lambda a: "make the gate",
+    "make_directory": lambda a: f"make the directory {a['name']} for the notify socket",
     "open_namespace": lambda a: f"open the {namespaces(a['type'])} namespace {a['path']}",
     "make_cgroup": lambda a: "make the cgroups " + " ".join(_cgroups(a["directories"])),
     "limit": lambda a: f"write {', '.join(a['values'])} to {a['file']}",

@@ -51,7 +51,7 @@ def make_plan(root, container_id, bundle, config, options, warn):
         warn(warning)
     unsupported(config, meaningless_labels(config, warn))
     _check_console(config, options)
-    facts = gather_facts(root, bundle, config, options, warn)
+    facts = gather_facts(root, container_id, bundle, config, options, warn)
     plan = compile_container(container_id, bundle, config, facts)
     for warning in plan.warnings:
         warn(warning)
@@ -81,7 +81,7 @@ def has_module(name):
         return False
 
 
-def gather_facts(root, bundle, config, options, warn):
+def gather_facts(root, container_id, bundle, config, options, warn):
     """What the compiler needs to know of this host and this call."""
     release = posix.uname().release.split(".")
     facts = Facts(read_layout(), (int(release[0]), int(release[1].partition("-")[0])), check_rootfs(bundle, config))
@@ -93,6 +93,8 @@ def gather_facts(root, bundle, config, options, warn):
     facts.no_new_keyring = options.no_new_keyring
     facts.preserve_fds = options.preserve_fds
     facts.listen_fds = _listen_fds(options.environ)
+    if options.environ.get("NOTIFY_SOCKET"):
+        facts.notify = f"{root}/{container_id}"
     facts.pid_file = options.pid_file
     facts.console_socket = options.console_socket
     facts.pidfd_socket = options.pidfd_socket

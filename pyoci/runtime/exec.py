@@ -6,7 +6,7 @@ from pyoci.cgroup import face
 from pyoci.compile.joining import Joining, compile_exec
 from pyoci.errors import ConfigError, PyociError, SyscallError, WrongStatus
 from pyoci.kernel import calls
-from pyoci.kernel.proc import read_file, start_time, write_file
+from pyoci.kernel.proc import put_file, read_file, start_time
 from pyoci.launch.run import Launch
 from pyoci.runtime.create import load_filter, meaningless_labels
 from pyoci.spec.validate import unsupported_process, validate_process
@@ -55,7 +55,7 @@ def _launch(ops, options, warn):
         try:
             launch.carry_out()
             if options.pid_file:
-                _write_pid(options.pid_file, launch.pid)
+                put_file(options.pid_file, str(launch.pid).encode())  # now: conmon takes its absence for failure
         except BaseException:
             launch.kill()
             raise
@@ -146,15 +146,3 @@ def _below(directory, path):
     except OSError as error:
         raise SyscallError("stat", error.errno, full) from None
     return full
-
-
-def _write_pid(path, pid):
-    """Only now: conmon takes its absence for failure, its presence for success."""
-    folder, _, name = path.rpartition("/")
-    fresh = f"{folder or '.'}/.{name}.{pid}"
-    write_file(fresh, str(pid).encode(), posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o644)
-    try:
-        posix.rename(fresh, path)
-    except OSError as error:
-        posix.unlink(fresh)
-        raise SyscallError("rename", error.errno, path) from None

@@ -20,7 +20,7 @@ def run(root, container_id, bundle, options, warn, *, keep, no_subreaper):
         container, launch = create(root, container_id, bundle, options, warn)
         try:
             try:
-                start(container, warn)
+                start(container, warn, options.environ.get("NOTIFY_SOCKET", ""))
             finally:
                 container.unlock()
             if not signals:

@@ -15,14 +15,15 @@ _REFUSED = {
 }
 
 
-def start(container, warn):
+def start(container, warn, notify_socket=""):
     """Start a created container that the caller has locked.  Raises WrongStatus, OperationFailed.
 
-    A config without a process is created and ends when it is started, which is told (docs/decisions: start without a process).
+    `notify_socket`: where readiness is told to, sd_notify(3); then this waits for it.  A config without a process is created and ends when it is started, which is told (docs/decisions: start without a process).
     """
     status = derive(container, face.frozen)
     if status != "created":
         raise WrongStatus(_REFUSED[status])
+    readiness = _readiness(container, notify_socket)
     channel = connect_gate(container)
     try:
         calls.send(channel, wire.message(wire.GO, 0))
@@ -36,8 +37,18 @@ def start(container, warn):
         raise OperationFailed("", "start", detail="init ended before it became the process")
     if not container.record["process"]:
         warn("process: it is not set, so the container has ended (config.md#process)")
+    if readiness:
+        readiness.forward(container.record)
     if container.record.get("hooks", {}).get("poststart"):
         _poststart(container)
+
+
+def _readiness(container, notify_socket):
+    if not notify_socket:
+        return None
+    from pyoci.runtime.notify import Readiness  # cold: only below systemd
+
+    return Readiness(container, notify_socket)
 
 
 def _was_executed(container):

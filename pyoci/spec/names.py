@@ -4,9 +4,9 @@ Data and two parsers; makes no call and knows no configuration. The numbers are 
 Sources: capability.h, resource.h, signal(7), sched.h, mount.h; the option words: config.md#linux-mount-options.
 """
 
-SPEC_VERSION = "1.3.0"  # of the runtime-spec that this release follows; what `state` and hooks are told
-
 from pyoci.errors import UsageError
+
+SPEC_VERSION = "1.3.0"  # of the runtime-spec that this release follows; what `state` and hooks are told
 
 CAPABILITIES = {
     "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_DAC_READ_SEARCH": 2, "CAP_FOWNER": 3, "CAP_FSETID": 4, "CAP_KILL": 5,
