@@ -45,8 +45,8 @@ def test_unknown_signal_is_refused_with_the_text_of_runc(word):
 def test_signal_parser_is_total(word):
     try:
         assert 0 <= signal_number(word) <= 64
-    except UsageError:
-        pass
+    except UsageError as error:
+        assert "\n" not in str(error)
 
 
 def test_signal_numbers_are_those_of_this_system():
