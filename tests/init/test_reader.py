@@ -1,0 +1,153 @@
+"""init's plan reader (native/init/plan.c) as an ordinary program: under sanitizers here, under an emulator for arm64."""
+
+import pathlib
+import random
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from pyoci.plan import wire
+from pyoci.plan.ops import INIT, KINDS, TABLE
+from pyoci.plan.plan import Op
+
+HERE = pathlib.Path(__file__).parent
+INIT_FOLDER = HERE.parents[1] / "pyoci/native/init"
+WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+GOOD, SHORT, HEADER, TABLE_, KIND, ARGUMENTS, STRING, LIST, BLOB, SLOT = range(10)
+SAMPLES = {"i": [0, -1, 2**63 - 1], "f": [-1, 0, 15], "s": [None, "", "/dev/pts"], "l": [[], ["a"], ["", "bc", "d" * 300]], "b": [b"", b"x" * 9]}
+
+
+class Reader:
+    """The program, kept running."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def __call__(self, plan):
+        """(verdict, sum of the walk) for the bytes of a plan."""
+        self.process.stdin.write(struct.pack("<I", len(plan)) + plan)
+        self.process.stdin.flush()
+        line = self.process.stdout.readline().split()
+        assert line, f"the reader died on {plan.hex()}"
+        return int(line[0]), int(line[1])
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait(10) == 0
+        self.process.stdout.close()
+
+
+def compile_reader(folder, compiler, flags):
+    program = folder / "reader"
+    command = [compiler, *WARNINGS, *flags, f"-I{INIT_FOLDER}", HERE / "reader.c", INIT_FOLDER / "plan.c", "-o", program]
+    subprocess.run(command, check=True)
+    return program
+
+
+def make_native(folder):
+    return [compile_reader(folder, "gcc", ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"])]
+
+
+def make_arm64(folder):
+    return ["qemu-aarch64-static", compile_reader(folder, "aarch64-linux-gnu-gcc", ["-static"])]
+
+
+MACHINES = [
+    pytest.param(make_native, id="sanitized"),
+    pytest.param(make_arm64, id="arm64", marks=pytest.mark.needs("aarch64-gcc", "qemu-aarch64")),
+]
+
+
+@pytest.fixture(scope="module", params=MACHINES)
+def read(request, tmp_path_factory):
+    reader = Reader(request.param(tmp_path_factory.mktemp("reader")))
+    yield reader
+    reader.close()
+
+
+def every_operation():
+    """One operation of every kind for each of the samples of its arguments."""
+    return [
+        Op(row[0], "default", *(SAMPLES[kind][turn % len(SAMPLES[kind])] for kind in KINDS[number]))
+        for number, row in enumerate(TABLE)
+        for turn in range(3)
+    ]
+
+
+def walked(ops):
+    """What the walk of reader.c adds up."""
+    total = 0
+    for op in ops:
+        for kind, value in zip(KINDS[op.number], op.args):
+            if kind == "s" and op.actor == INIT:
+                total += len(value or "")
+            elif kind == "l":
+                total += sum(map(len, value))
+            elif kind == "b":
+                total += sum(value)
+    return total
+
+
+def test_every_operation_arrives_with_its_arguments(read):
+    ops = every_operation()
+    assert read(wire.encode(ops)) == (GOOD, walked(ops))
+
+
+def test_an_empty_plan_is_read(read):
+    assert read(wire.encode([])) == (GOOD, 0)
+
+
+def patched(plan, offset, value):
+    return plan[:offset] + struct.pack("<I", value) + plan[offset + 4 :]
+
+
+MOUNT = wire.encode([Op("hostname", "default", "box"), Op("seccomp", "default", 0, b"12345678"), Op("join", "default", 1, 2)])
+ARGS = 16 + 3 * 8  # hostname: name; seccomp: flags, filter; join: type, slot
+
+
+@pytest.mark.parametrize(
+    ("spoil", "verdict"),
+    [
+        pytest.param(lambda plan: plan[:15], SHORT, id="short"),
+        pytest.param(lambda plan: patched(plan, 0, 1), HEADER, id="magic"),
+        pytest.param(lambda plan: patched(plan, 4, 99), HEADER, id="version"),
+        pytest.param(lambda plan: patched(plan, 12, len(plan) + 1), HEADER, id="longer than it is"),
+        pytest.param(lambda plan: patched(plan, 12, 8), HEADER, id="shorter than a header"),
+        pytest.param(lambda plan: patched(plan, 8, 2**32 - 1), TABLE_, id="too many operations"),
+        pytest.param(lambda plan: patched(plan, 16, len(TABLE)), KIND, id="unknown operation"),
+        pytest.param(lambda plan: patched(plan, 20, 2**32 - 8), ARGUMENTS, id="arguments outside"),
+        pytest.param(lambda plan: patched(plan, 28, ARGS), ARGUMENTS, id="arguments shared"),
+        pytest.param(lambda plan: patched(plan, ARGS, ARGS), STRING, id="string in the arguments"),
+        pytest.param(lambda plan: patched(plan, ARGS, 2**32 - 1), STRING, id="string outside"),
+        pytest.param(lambda plan: patched(plan, ARGS + 20, 2**31), BLOB, id="bytes too long"),
+        pytest.param(lambda plan: patched(plan, ARGS + 16, 3), BLOB, id="bytes not aligned"),
+        pytest.param(lambda plan: patched(plan, ARGS + 32, 16), SLOT, id="slot too high"),
+    ],
+)
+def test_a_lie_in_the_plan_is_found(read, spoil, verdict):
+    assert read(MOUNT)[0] == GOOD
+    assert read(spoil(MOUNT))[0] == verdict
+
+
+def test_a_list_without_its_end_is_found(read):
+    plan = wire.encode([Op("execute", "default", ["sh"], [], 0)])
+    assert read(patched(plan, 16 + 8 + 4, 10_000))[0] == LIST
+
+
+def test_no_mutation_makes_the_reader_look_outside(read):
+    """Random bytes of a good plan are overwritten: any verdict will do, as long as the reader lives to tell it."""
+    source = random.Random(20)
+    good = wire.encode(every_operation())
+    rounds = 4000 if sys.flags.dev_mode == 0 else 400
+    verdicts = set()
+    for _ in range(rounds):
+        plan = bytearray(good)
+        for _ in range(source.choice((1, 1, 2, 8))):
+            at = source.randrange(len(plan))
+            plan[at] = source.choice((0, 1, 0x7F, 0x80, 0xFF, source.randrange(256)))
+        if source.random() < 0.2:
+            del plan[source.randrange(len(plan)) :]
+        verdicts.add(read(bytes(plan))[0])
+    assert {GOOD, HEADER, KIND, ARGUMENTS, STRING}.issubset(verdicts)
