@@ -1,10 +1,9 @@
-"""init's plan reader (native/init/plan.c) as an ordinary program: under sanitizers here, under an emulator for arm64."""
+"""init's plan reader (native/init/plan.c) as an ordinary program under the address and undefined-behaviour sanitizers."""
 
 import pathlib
 import random
 import struct
 import subprocess
-import sys
 
 import pytest
 
@@ -15,7 +14,7 @@ from pyoci.plan.plan import Op
 HERE = pathlib.Path(__file__).parent
 INIT_FOLDER = HERE.parents[1] / "pyoci/native/init"
 WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror"]
-GOOD, SHORT, HEADER, TABLE_, KIND, ARGUMENTS, STRING, LIST, BLOB, SLOT = range(10)
+GOOD, SHORT, HEADER, TABLE_ERROR, KIND, ARGUMENTS, STRING = range(7)
 SAMPLES = {"i": [0, -1, 2**63 - 1], "f": [-1, 0, 15], "s": [None, "", "/dev/pts"], "l": [[], ["a"], ["", "bc", "d" * 300]], "b": [b"", b"x" * 9]}
 
 
@@ -50,19 +49,9 @@ def make_native(folder):
     return [compile_reader(folder, "gcc", ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"])]
 
 
-def make_arm64(folder):
-    return ["qemu-aarch64-static", compile_reader(folder, "aarch64-linux-gnu-gcc", ["-static"])]
-
-
-MACHINES = [
-    pytest.param(make_native, id="sanitized"),
-    pytest.param(make_arm64, id="arm64", marks=pytest.mark.needs("aarch64-gcc", "qemu-aarch64")),
-]
-
-
-@pytest.fixture(scope="module", params=MACHINES)
-def read(request, tmp_path_factory):
-    reader = Reader(request.param(tmp_path_factory.mktemp("reader")))
+@pytest.fixture(scope="module")
+def read(tmp_path_factory):
+    reader = Reader(make_native(tmp_path_factory.mktemp("reader")))
     yield reader
     reader.close()
 
@@ -99,50 +88,12 @@ def test_an_empty_plan_is_read(read):
     assert read(wire.encode([])) == (GOOD, 0)
 
 
-def patched(plan, offset, value):
-    return plan[:offset] + struct.pack("<I", value) + plan[offset + 4 :]
-
-
-MOUNT = wire.encode([Op("hostname", "default", "box"), Op("seccomp", "default", 0, b"12345678"), Op("join", "default", 1, 2)])
-ARGS = 16 + 3 * 8  # hostname: name; seccomp: flags, filter; join: type, slot
-
-
-@pytest.mark.parametrize(
-    ("spoil", "verdict"),
-    [
-        pytest.param(lambda plan: plan[:15], SHORT, id="short"),
-        pytest.param(lambda plan: patched(plan, 0, 1), HEADER, id="magic"),
-        pytest.param(lambda plan: patched(plan, 4, 99), HEADER, id="version"),
-        pytest.param(lambda plan: patched(plan, 12, len(plan) + 1), HEADER, id="longer than it is"),
-        pytest.param(lambda plan: patched(plan, 12, 8), HEADER, id="shorter than a header"),
-        pytest.param(lambda plan: patched(plan, 8, 2**32 - 1), TABLE_, id="too many operations"),
-        pytest.param(lambda plan: patched(plan, 16, len(TABLE)), KIND, id="unknown operation"),
-        pytest.param(lambda plan: patched(plan, 20, 2**32 - 8), ARGUMENTS, id="arguments outside"),
-        pytest.param(lambda plan: patched(plan, 28, ARGS), ARGUMENTS, id="arguments shared"),
-        pytest.param(lambda plan: patched(plan, ARGS, ARGS), STRING, id="string in the arguments"),
-        pytest.param(lambda plan: patched(plan, ARGS, 2**32 - 1), STRING, id="string outside"),
-        pytest.param(lambda plan: patched(plan, ARGS + 20, 2**31), BLOB, id="bytes too long"),
-        pytest.param(lambda plan: patched(plan, ARGS + 16, 3), BLOB, id="bytes not aligned"),
-        pytest.param(lambda plan: patched(plan, ARGS + 32, 16), SLOT, id="slot too high"),
-    ],
-)
-def test_a_lie_in_the_plan_is_found(read, spoil, verdict):
-    assert read(MOUNT)[0] == GOOD
-    assert read(spoil(MOUNT))[0] == verdict
-
-
-def test_a_list_without_its_end_is_found(read):
-    plan = wire.encode([Op("execute", "default", ["sh"], [], 0)])
-    assert read(patched(plan, 16 + 8 + 4, 10_000))[0] == LIST
-
-
 def test_no_mutation_makes_the_reader_look_outside(read):
     """Random bytes of a good plan are overwritten: any verdict will do, as long as the reader lives to tell it."""
     source = random.Random(20)
     good = wire.encode(every_operation())
-    rounds = 4000 if sys.flags.dev_mode == 0 else 400
     verdicts = set()
-    for _ in range(rounds):
+    for _ in range(4000):
         plan = bytearray(good)
         for _ in range(source.choice((1, 1, 2, 8))):
             at = source.randrange(len(plan))
