@@ -138,6 +138,7 @@ def test_a_state_that_is_not_utf8_is_printed_with_replacement_characters(pyoci, 
         ("RTMIN", signal.SIGRTMIN),
         ("SIGRTMIN+3", signal.SIGRTMIN + 3),
         ("RTMAX", signal.SIGRTMAX),
+        ("RTMIN+30", signal.SIGRTMAX),
         ("64", 64),
     ],
 )
@@ -680,6 +681,16 @@ def test_spec_writes_config_json_with_tabs(pyoci, api, tmp_path):
     assert pyoci("spec", "-b", str(tmp_path)) == (0, "", "")
     assert (tmp_path / "config.json").read_text() == '{\n\t"ociVersion": "1.3.0",\n\t"root": {\n\t\t"path": "rootfs"\n\t}\n}\n'
     assert api.calls == [("spec", (), {"rootless": False})]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o000, 0o077])
+def test_config_json_has_the_mode_that_the_umask_leaves(tmp_path, mask):
+    old = os.umask(mask)
+    try:
+        spec.write_new_file(f"{tmp_path}/config.json", "x")
+    finally:
+        os.umask(old)
+    assert (tmp_path / "config.json").stat().st_mode & 0o7777 == 0o666 & ~mask
 
 
 def test_spec_rootless(pyoci, api, tmp_path, monkeypatch):
