@@ -89,7 +89,7 @@ def test_calls(pyoci, api, words, call):
     status, _, err = pyoci(*words)
     assert (status, err) == (0, "")
     method, arguments, options = api.calls[0]
-    if method in ("create", "run"):
+    if method in ("create", "run", "start"):
         assert options.pop("environ") == dict(os.environ)
     assert (method, arguments, options) == call
     assert len(api.calls) == 1
