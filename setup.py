@@ -30,7 +30,7 @@ class BuildNative(build_ext):
             return
         package = pathlib.Path(self.build_lib) / "pyoci"
         build["build_all"](package / "native")
-        shutil.copytree(TREE / "schemas", package / "schemas", dirs_exist_ok=True)
+        shutil.copytree(TREE / "schemas", package / "schemas", dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.md"))
 
     def get_outputs(self):
         return []

@@ -20,7 +20,7 @@ PROBE = '''
 import sys
 
 
-def entry():
+def entry(*_at_end):
     import json, posix
     try:
         import _cffi_backend
