@@ -11,11 +11,14 @@ from pyoci.plan.show import describe
 
 EPERM, ENOENT, EACCES, ENOTDIR, EISDIR, EINVAL, ELOOP, ENOEXEC = 1, 2, 13, 20, 21, 22, 40, 8
 
+# By (step, errno), or (step, errno, operation) where only that one tells what was wrong.
 _HINTS = {
     ("setresuid", EINVAL): "the uid has no mapping in the user namespace",
     ("setresgid", EINVAL): "the gid has no mapping in the user namespace",
     ("setgroups", EINVAL): "an additional gid has no mapping in the user namespace",
     ("setns", EINVAL): "a namespace of another kind, or of a process that shares its user namespace",
+    ("openat2", ENOENT, "open_console"): "the container has no terminals: mount a devpts on /dev/pts",
+    ("open", EACCES, "open_rootfs"): "root of the user namespace must be allowed to search every directory above the rootfs",
     ("mount_setattr", EPERM): "an attribute that is locked by another user namespace can't be cleared",
     ("fsmount", EPERM): "in a user namespace this file system needs its own namespace (proc: pid, sysfs: network, mqueue: ipc)",
     ("pivot_root", EINVAL): "the rootfs lies on a mount that can't be pivoted (an initramfs); try --no-pivot",
@@ -43,7 +46,7 @@ def init_failure(op, message):
         return _program_failure(op, step, message)
     if op.name == "hook_inside":
         return _hook_failure(op, step, message)
-    hint = _HINTS.get((step, message.errno), "")
+    hint = _HINTS.get((step, message.errno, op.name)) or _HINTS.get((step, message.errno), "")
     detail = message.text
     if step in _VERIFIED:
         detail = f"{_VERIFIED[step]}: {message.text}" if message.text else _VERIFIED[step]

@@ -166,18 +166,27 @@ class Container:
 
 def make_root(root):
     """Make the root directory where it is missing, with its parents.  Raises SyscallError."""
-    try:
-        posix.mkdir(root, 0o700)
-    except FileExistsError:
+    if _mkdir(root):
         return
-    except FileNotFoundError:
-        parent = root.rpartition("/")[0]
-        if not parent:
-            raise SyscallError("mkdir", 2, root) from None
+    parent = root.rpartition("/")[0]
+    if parent:
         make_root(parent)
-        make_root(root)
+    # Where the parent is there and this fails once more (a procfs takes no directories), it fails for good.
+    if not _mkdir(root):
+        raise SyscallError("mkdir", 2, root)
+
+
+def _mkdir(path):
+    """Whether the directory is there now; False where its parent is missing."""
+    try:
+        posix.mkdir(path, 0o700)
+    except FileExistsError:
+        return True
+    except FileNotFoundError:
+        return False
     except OSError as error:
-        raise SyscallError("mkdir", error.errno, root) from None
+        raise SyscallError("mkdir", error.errno, path) from None
+    return True
 
 
 def ids(root):
