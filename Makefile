@@ -14,13 +14,14 @@ export PIP_ROOT_USER_ACTION = ignore
 PAPERS := pyproject.toml setup.py setup.cfg
 SOURCES := $(PAPERS) $(shell find pyoci schemas -name '*.py' -o -name '*.[ch]' -o -name '*.json')
 
-.PHONY: help hello test bench build install lint bundles clean packages-build packages-test
+.PHONY: help hello test bench build install lint fuzz bundles clean packages-build packages-test
 
 help:
 	@echo "make hello    build and install pyoci, and run a container (root)"
 	@echo "make test     run the test suite; make test ARGS='tests/house -x'"
 	@echo "make bench    compare with runc and crun"
 	@echo "make build    build the C parts in place, for work on the tree"
+	@echo "make fuzz     feed init's plan reader with libFuzzer (clang)"
 	@echo "make lint     check the style of the Python code"
 	@echo "make clean    remove what was built; leaves $(VENV)"
 
@@ -74,6 +75,14 @@ bench: packages-test $(VENV)/.test-tools install bundles
 
 bundles: packages-build | $(BIN)/python
 	@$(BIN)/python bundles/rootfs.py
+
+# libFuzzer on the plan's reader; the suite reads spoilt plans too, so this is for long runs.
+FUZZ_SECONDS ?= 60
+fuzz: build
+	@command -v clang >/dev/null || { echo "make fuzz: needs clang (Debian: clang)" >&2; exit 1; }
+	@mkdir -p build/fuzz
+	clang -g -fsanitize=fuzzer,address,undefined -Ipyoci/native/init tests/init/fuzz.c pyoci/native/init/plan.c -o build/fuzz/plan
+	build/fuzz/plan -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/
 
 lint: $(VENV)/.test-tools
 	$(BIN)/ruff check --line-length 180 --select E,F,W,I,B,UP,C4,SIM,RET --ignore E501,SIM105 pyoci tests setup.py
