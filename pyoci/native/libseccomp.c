@@ -115,6 +115,12 @@ int libseccomp_remove_arch(void *filter, uint32_t arch)
 	return seccomp_arch_remove(filter, arch);
 }
 
+/* Success frees the other. */
+int libseccomp_merge(void *filter, void *other)
+{
+	return seccomp_merge(filter, other);
+}
+
 int libseccomp_has_arch(void *filter, uint32_t arch)
 {
 	int rc = seccomp_arch_exist(filter, arch);

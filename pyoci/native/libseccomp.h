@@ -27,6 +27,7 @@ int libseccomp_set_attribute(void *filter, int attribute, uint32_t value);
 int libseccomp_get_attribute(void *filter, int attribute, uint32_t *value);
 int libseccomp_add_arch(void *filter, uint32_t arch);
 int libseccomp_remove_arch(void *filter, uint32_t arch);
+int libseccomp_merge(void *filter, void *other);
 int libseccomp_has_arch(void *filter, uint32_t arch);
 int libseccomp_prioritise(void *filter, int number, uint8_t priority);
 int libseccomp_add_rule(void *filter, uint32_t action, int number, int exactly, int n_conditions, const struct libseccomp_condition *conditions);

@@ -23,6 +23,7 @@ ALLOW = 0x7FFF0000
 NE, LT, LE, EQ, GE, GT, MASKED_EQ = range(1, 8)
 
 UNKNOWN_SYSCALL = -1  # __NR_SCMP_ERROR
+MISSING_HERE = -10000  # pseudo numbers below are calls that an architecture lacks, above it those that socketcall or ipc multiplex
 
 
 def ERRNO(number):  # noqa: N802  upstream's name
@@ -167,6 +168,11 @@ class SyscallFilter:
     def remove_arch(self, arch):
         """Cover the architecture no longer."""
         checked(lib.libseccomp_remove_arch(self._filter, int(arch)), "seccomp_arch_remove")
+
+    def merge(self, filter):  # noqa: A002  upstream's name
+        """Take over the rules of a filter for other architectures, which is used up by that."""
+        checked(lib.libseccomp_merge(self._filter, filter._filter), "seccomp_merge")
+        filter._filter = ffi.gc(filter._filter, None)
 
     def syscall_priority(self, syscall, priority):
         """Ask for the call to be tested early (255) or late (0)."""

@@ -301,7 +301,7 @@ def knows_arch(binding, name):
 
 def architectures_of(binding, native, architectures):
     """The numbers of the architectures that the filter covers: the native one, then those of the document."""
-    filter_ = new_filter(binding, binding.ALLOW, [int(native)])
+    filter_ = new_filter(binding, binding.ALLOW, int(native))
     numbers = [int(native)]
     for path, name in architectures:
         arch = arch_named(binding, name, path)
@@ -315,14 +315,12 @@ def architectures_of(binding, native, architectures):
     return numbers
 
 
-def new_filter(binding, default_action, arches):
-    """An empty filter that covers the architectures."""
+def new_filter(binding, default_action, arch):
+    """An empty filter that covers one architecture."""
     filter_ = binding.SyscallFilter(default_action)
-    if binding.system_arch() not in arches:
+    if arch != binding.system_arch():
         filter_.remove_arch(binding.Arch())
-    for arch in arches:
-        if arch != binding.system_arch():
-            filter_.add_arch(arch)
+        filter_.add_arch(arch)
     return filter_
 
 
@@ -353,13 +351,30 @@ def layered_program(binding, arches, rules, default_action, warnings):
     go_on = layers.unused_action({default_action, *(rule.action for rule in rules)})
     programs = []
     for depth, layer in enumerate(stack, 1):
-        filter_ = new_filter(binding, default_action if depth == len(stack) else go_on, arches)
+        filter_ = filter_of_layer(binding, arches, layer, default_action if depth == len(stack) else go_on)
         if len(layer) > MOST_RULES_TESTED_IN_TURN:
             optimise(binding, filter_, warnings)
-        for rule in layer:
-            add_rule(binding, filter_, rule)
         programs.append(filter_.to_bytes())
     return layers.chain(programs, go_on)
+
+
+def filter_of_layer(binding, arches, rules, default_action):
+    """One filter for all architectures, of which each gets the rules for calls that it has.
+
+    A filter that covers them from the start takes every rule for each; where the first is for a call that the architecture lacks, libseccomp 2.5.4 drops it
+    together with the instruction that loads the number, and the rest compares the architecture instead.
+    """
+    whole = None
+    for arch in arches:
+        part = new_filter(binding, default_action, arch)
+        for rule in rules:
+            if binding.number_of(arch, rule.name) > binding.MISSING_HERE:
+                add_rule(binding, part, rule)
+        if whole:
+            whole.merge(part)
+        else:
+            whole = part
+    return whole
 
 
 def too_long(count):

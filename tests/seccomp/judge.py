@@ -18,7 +18,8 @@ AUDIT = {
     "SCMP_ARCH_RISCV64": 0xC00000F3,
     "SCMP_ARCH_PPC64LE": 0xC0000015,
 }
-NARROW = ("SCMP_ARCH_X86", "SCMP_ARCH_ARM")
+# Where libseccomp compares 32 bits of an argument.
+NARROW = ("SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM")
 RETURNS = {
     "SCMP_ACT_KILL": 0,
     "SCMP_ACT_KILL_THREAD": 0,
