@@ -3,7 +3,7 @@
 Sources: the man page of the same name.  Hot.
 """
 
-from errno import EINTR
+from errno import ECONNRESET, EINTR
 
 from pyoci.errors import SyscallError
 from pyoci.native._sys import ffi, lib
@@ -51,8 +51,8 @@ def receive(fd, capacity=8192):
     fds = ffi.new("int[16]")
     count = ffi.new("int *")
     length = lib.sys_receive(fd, data, capacity, fds, 16, count)
-    if length == -104:  # ECONNRESET: the peer died with messages of ours unread
-        return b"", []
+    if length == -ECONNRESET:  # told once, when the peer ended with messages of ours unread; what it said last comes after it
+        length = lib.sys_receive(fd, data, capacity, fds, 16, count)
     _checked(length, "recvmsg")
     return ffi.buffer(data, length)[:], [fds[i] for i in range(count[0])]
 
