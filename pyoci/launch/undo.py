@@ -15,6 +15,8 @@ from pyoci.state.journal import parse
 KILL_TIMEOUT_MS = 10_000
 RESOLVE_IN_ROOT = 0x10
 O_PATH = posix.O_PATH | posix.O_CLOEXEC
+# The kinds of `made` lines that are no directories, and what stat(2) calls them.
+_MADE_AS = {"f": (0o100000,), "n": (0o020000, 0o060000, 0o010000), "l": (0o120000,)}
 
 
 class Trail:
@@ -110,18 +112,20 @@ def end_process(pid, started):
 
 
 def _end_stragglers(directories, cgroups):
-    """Without a pid namespace of its own, a container's other processes outlive its first."""
-    ours = set(cgroups)
-    if ours.issuperset(path for path in directories.values() if _is_there(path)) and face.processes(directories):
+    """Without a pid namespace of its own, a container's other processes outlive its first.  In cgroups that others made, or made
+    anew, there may be strangers: nobody there is touched."""
+    inodes = {path: _inode(path) for path in directories.values()}
+    there = {path: inode for path, inode in inodes.items() if inode}
+    if there and all(cgroups.get(path) == inode for path, inode in there.items()) and face.processes(directories):
         face.kill_all(directories, 9)
 
 
-def _is_there(path):
+def _inode(path):
+    """The inode, 0 where there is none."""
     try:
-        posix.stat(path)
+        return posix.stat(path).st_ino
     except OSError:
-        return False
-    return True
+        return 0
 
 
 def _unmount(root, mount_id):
@@ -161,10 +165,10 @@ def _remove_one(root_fd, device, inode, kind, directory, name):
             return
         if kind == "d":
             posix.rmdir(name, dir_fd=parent)
-        else:
-            found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
-            if found.st_size == 0 and found.st_mode & 0o170000 == 0o100000:
-                posix.unlink(name, dir_fd=parent)
+            return
+        found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
+        if found.st_mode & 0o170000 in _MADE_AS[kind] and (kind != "f" or found.st_size == 0):
+            posix.unlink(name, dir_fd=parent)
     except OSError:
         return  # gone, filled or exchanged: no longer what was made
     finally:

@@ -56,6 +56,8 @@ enum target_kind { TARGET_FILE, TARGET_DIRECTORY };
 int open_or_make(struct machine *m, const char *path, enum target_kind kind, uint64_t resolve);
 /* Open the directory that holds the last name of path, made if missing; *name points into path. */
 int open_parent(struct machine *m, const char *path, const char **name);
+bool is_missing(int parent, const char *name);
+int note_made(struct machine *m, int parent, const char *path, size_t length, const char *name, char kind);
 int stat_fd(int fd, struct statx *facts);
 bool is_device(int fd, uint32_t type, uint32_t major, uint32_t minor);
 bool is_directory(int fd);

@@ -31,13 +31,18 @@ OPERATION(make_device)
 	struct statx facts;
 	SCOPED_FD parent = open_parent(m, a->path_, &name);
 	SCOPED_FD node = -1;
-	long error;
+	long error = -EEXIST;
 
 	if (parent < 0)
 		return fail(m, STEP_OPENAT2, parent, a->path_);
-	error = CALL4(mknodat, parent, name, (uint32_t)(a->type_ | a->mode_), device_number(a->major_, a->minor_));
-	if (error < 0 && error != -EEXIST)
-		return fail(m, STEP_MKNODAT, error, a->path_);
+	if (is_missing(parent, name)) {
+		error = note_made(m, parent, a->path_, (size_t)(name - a->path_), name, 'n');
+		if (error < 0)
+			return fail(m, STEP_WRITE, error, a->path_);
+		error = CALL4(mknodat, parent, name, (uint32_t)(a->type_ | a->mode_), device_number(a->major_, a->minor_));
+		if (error < 0 && error != -EEXIST)
+			return fail(m, STEP_MKNODAT, error, a->path_);
+	}
 	node = (int)CALL4(openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (node < 0)
 		return fail(m, STEP_OPEN, node, a->path_);
@@ -79,6 +84,11 @@ OPERATION(make_link)
 
 	if (parent < 0)
 		return fail(m, STEP_OPENAT2, parent, a->path_);
+	if (is_missing(parent, name)) {
+		error = note_made(m, parent, a->path_, (size_t)(name - a->path_), name, 'l');
+		if (error < 0)
+			return fail(m, STEP_WRITE, error, a->path_);
+	}
 	error = CALL3(symlinkat, a->content_, parent, name);
 	if (error == -EEXIST && a->replace_) {
 		error = CALL3(unlinkat, parent, name, 0);

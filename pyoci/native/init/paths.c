@@ -67,13 +67,23 @@ int open_in_root(struct machine *m, const char *path, int flags, uint64_t resolv
 	return (int)fd;
 }
 
+/* Whether there is nothing of that name, not even a link. */
+bool is_missing(int parent, const char *name)
+{
+	struct statx facts;
+
+	return CALL5(statx, parent, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &facts) == -ENOENT;
+}
+
 /*
- * Write down, before it is done, that `name` will be made in the directory `parent`: the runtime removes it if the
- * container fails to come up. "made\tMAJOR:MINOR\tINODE\tKIND\tDIRECTORY\tNAME\0\n"
+ * Write down, before it is done, that `name` will be made in `parent`, which is the directory of `path` up to `length`: the
+ * runtime removes it if the container fails to come up. Kinds: d directory, f file, n node, l link.
+ * "made\tMAJOR:MINOR\tINODE\tKIND\tDIRECTORY\tNAME\0\n"
  */
-static int note_made(struct machine *m, int parent, const char *directory, const char *name, enum target_kind kind)
+int note_made(struct machine *m, int parent, const char *path, size_t length, const char *name, char kind)
 {
 	char line[2 * PATH_MAX + 128];
+	const char tabbed_kind[] = { '\t', kind, '\t', 0 };
 	const char *end = line + sizeof line;
 	struct statx facts;
 	char *to = line;
@@ -89,8 +99,9 @@ static int note_made(struct machine *m, int parent, const char *directory, const
 	to = put_number(to, facts.stx_dev_minor);
 	to = put_text(to, end, "\t");
 	to = put_number(to, facts.stx_ino);
-	to = put_text(to, end, kind == TARGET_DIRECTORY ? "\td\t" : "\tf\t");
-	to = put_text(to, end, directory);
+	to = put_text(to, end, tabbed_kind);
+	for (size_t i = 0; i < length && to + 1 < end; i++)
+		*to++ = path[i];
 	to = put_text(to, end, "\t");
 	to = put_text(to, end, name);
 	*to++ = 0;
@@ -98,12 +109,14 @@ static int note_made(struct machine *m, int parent, const char *directory, const
 		return -ENAMETOOLONG;
 	*to++ = '\n';
 	written = CALL3(write, m->slots[SLOT_JOURNAL], line, (size_t)(to - line));
-	return written < 0 ? (int)written : 0;
+	if (written < 0)
+		return (int)written;
+	return written == to - line ? 0 : -ENOSPC;
 }
 
 static int make_name(struct machine *m, int parent, const char *directory, const char *name, enum target_kind kind)
 {
-	int error = note_made(m, parent, directory, name, kind);
+	int error = note_made(m, parent, directory, strlen(directory), name, kind == TARGET_DIRECTORY ? 'd' : 'f');
 	long fd;
 
 	if (error < 0)
