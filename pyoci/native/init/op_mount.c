@@ -117,7 +117,9 @@ OPERATION(open_rootfs)
 	m->root = clone_tree(m, AT_FDCWD, a->path_, true);
 	if (m->root < 0)
 		return -1;
-	if (a->bind_ == ROOTFS_BELOW_SHARED && unshare_parent(m, a->path_) < 0)
+	/* Nor one that is shared itself, as the clone of a shared mount is; the root is shared once it is the root. */
+	if (a->bind_ == ROOTFS_BELOW_SHARED &&
+	    (unshare_parent(m, a->path_) < 0 || set_attributes(m, m->root, 0, 0, 1 << 18 /* MS_PRIVATE */, false, a->path_) < 0))
 		return -1;
 	if (a->bind_ == ROOTFS_ON_HOST && note_mount(m, m->root) < 0)
 		return -1;
