@@ -109,12 +109,11 @@ def warning(op, message):
 
 def silent_death(op, status, directories):
     """Init ended without a word: by a signal from outside, or for want of memory."""
-    if status is not None and status.si_code == posix.CLD_KILLED or status is not None and status.si_code == posix.CLD_DUMPED:
-        how = f"init was killed by signal {status.si_status}"
-        if status.si_status == 9 and _oom_kills(directories):
-            return OperationFailed(op.origin, describe(op), prefix="container init was OOM-killed (memory limit too low?)")
-        if status.si_status == 9:
-            how += " (possibly OOM-killed)"
+    killed_by = status.si_status if status is not None and status.si_code in (posix.CLD_KILLED, posix.CLD_DUMPED) else 0
+    if (killed_by == 9 or status is None) and _oom_kills(directories):
+        return OperationFailed(op.origin, describe(op), prefix="container init was OOM-killed (memory limit too low?)")
+    if killed_by:
+        how = f"init was killed by signal {killed_by}" + (" (possibly OOM-killed)" if killed_by == 9 else "")
     else:
         how = "init ended without a word"
     return OperationFailed(op.origin, describe(op), detail=how)

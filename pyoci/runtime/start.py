@@ -33,8 +33,9 @@ def start(container, warn, notify_socket=""):
         posix.close(channel)
     if data:
         _failed(container, wire.Message(data))
-    if not _was_executed(container):
-        raise OperationFailed("", "start", detail="init ended before it became the process")
+    reached = _word(container)
+    if reached != container.record["last"]:  # every failure of the last operation is told before
+        _ended_silently(container, reached)
     if not container.record["process"]:
         warn("process: it is not set, so the container has ended (config.md#process)")
     if readiness:
@@ -51,11 +52,11 @@ def _readiness(container, notify_socket):
     return Readiness(container, notify_socket)
 
 
-def _was_executed(container):
-    """Whether init had come to its last operation when the channel closed: every failure there is told first."""
+def _word(container):
+    """The operation that init came to."""
     fd = posix.open(container.file("word"), posix.O_RDONLY | posix.O_CLOEXEC)
     try:
-        return int.from_bytes(posix.pread(fd, 4, 4), "little") == container.record["last"]
+        return int.from_bytes(posix.pread(fd, 4, 4), "little")
     finally:
         posix.close(fd)
 
@@ -63,9 +64,18 @@ def _was_executed(container):
 def _failed(container, message):
     """Init's failure record; the operation is found in the plan, which is made again from the stored config."""
     from pyoci.launch.explain import init_failure  # cold
+    from pyoci.launch.undo import end_process
     from pyoci.runtime.replan import operation  # cold
 
+    end_process(container.record["pid"], container.record["started"])  # whoever reads the error finds it stopped
     raise init_failure(operation(container, message.index), message)
+
+
+def _ended_silently(container, reached):
+    from pyoci.launch.explain import silent_death  # cold
+    from pyoci.runtime.replan import operation  # cold
+
+    raise silent_death(operation(container, reached), None, container.record["cgroups"])
 
 
 def _poststart(container):
