@@ -61,15 +61,18 @@ def identity(ops, process, origin, masks, seccomp, preserve, *, keep_groups=Fals
     ops.append(Op("change_directory", f"{origin}.cwd", cwd, 0))
     if masks:
         ops.append(Op("bound_capabilities", f"{origin}.capabilities.bounding", masks["bounding"]))
-    ops.append(
-        Op("become_user", f"{origin}.user", uid, gid, pack(f"<{len(groups)}I", *groups), int(keep_groups), int(masks is not None))
-    )
+    # A filter that is installed after this takes privilege, which is let go of after it.
+    borrowed = masks is None and uid and seccomp and not private
+    keep = int(masks is not None or bool(borrowed))
+    ops.append(Op("become_user", f"{origin}.user", uid, gid, pack(f"<{len(groups)}I", *groups), int(keep_groups), keep))
     umask = user.get("umask")
     ops.append(Op("set_umask", f"{origin}.user.umask" if umask is not None else "default", DEFAULT_UMASK if umask is None else umask))
     if seccomp and not private:
         # From here on init makes only calls that docs/seccomp.md lists.
         _program(ops, process, origin, cwd)
         ops.append(Op("seccomp", "linux.seccomp", seccomp[0], seccomp[1]))
+        if borrowed:
+            ops.append(Op("capabilities", f"{origin}.user", 0, 0, 0, 0))
         _capabilities(ops, origin, masks)
     else:
         _capabilities(ops, origin, masks)
