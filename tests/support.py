@@ -14,7 +14,6 @@ what other tests do on the same host at the same moment shows in no snapshot.
 import contextlib
 import copy
 import ctypes
-import faulthandler
 import itertools
 import json
 import os
@@ -115,8 +114,7 @@ class Bundle:
         self.linux["namespaces"].append({"type": "user"})
         for key in ("uidMappings", "gidMappings"):
             self.linux[key] = [{"containerID": 0, "hostID": host_id, "size": 65536}]
-        for folder, _, _ in os.walk(self.rootfs):
-            os.chown(folder, host_id, host_id)
+        give(self.rootfs, host_id)
         return self.write()
 
 
@@ -130,6 +128,12 @@ def make_rootfs(folder):
     (folder / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n")
     (folder / "etc" / "group").write_text("root:x:0:\nuser:x:1000:\n")
     (folder / "tmp").chmod(0o1777)
+
+
+def give(rootfs, host_id):
+    """Make an id of the host the owner of every directory of a rootfs."""
+    for folder, _, _ in os.walk(rootfs):
+        os.chown(folder, host_id, host_id)
 
 
 def busybox():
@@ -362,7 +366,7 @@ def _this_process():
 # --- this process's place in the host
 
 _libc = ctypes.CDLL(None, use_errno=True)
-PR_SET_CHILD_SUBREAPER, CLONE_NEWNS = 36, 0x20000
+PR_SET_CHILD_SUBREAPER, CLONE_FS, CLONE_NEWNS = 36, 0x200, 0x20000
 MS_REC, MS_PRIVATE, MS_SHARED = 0x4000, 1 << 18, 1 << 20
 
 
@@ -399,7 +403,7 @@ def private_mounts():
         mount("none", "/", None, MS_REC | MS_SHARED)
         yield
     finally:
-        faulthandler.cancel_dump_traceback_later()  # pytest's, a thread: with more than one, setns(2) says EINVAL
+        _check(_libc.unshare(CLONE_FS))  # pytest's watchdog thread shares it, and setns(2) allows no sharing
         _check(_libc.setns(outside, CLONE_NEWNS))
         os.close(outside)
         os.chdir(where)

@@ -1,5 +1,9 @@
 """Fixtures over support.py, for the conftest.py of a room that runs containers: import the names that it wants."""
 
+import pathlib
+import shutil
+import tempfile
+
 import pytest
 import support
 
@@ -26,3 +30,12 @@ def pyoci(tmp_path):
     yield runtime
     runtime.clean()
     support.assert_unchanged(before)
+
+
+@pytest.fixture
+def open_path():
+    """A folder that every user may enter, as the root of a user namespace must; pytest's own are closed."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{support.TOKEN}-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
