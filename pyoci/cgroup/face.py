@@ -118,9 +118,18 @@ def _enable_controllers(path):
         offered = read_file(f"{path}/cgroup.controllers").split()
         enabled = read_file(f"{path}/cgroup.subtree_control").split()
         missing = [f"+{name}" for name in offered if name not in enabled]
-        if missing and not _try_write(f"{path}/cgroup.subtree_control", " ".join(missing)):
-            for name in missing:
-                _try_write(f"{path}/cgroup.subtree_control", name)
+        if missing:
+            _enable(f"{path}/cgroup.subtree_control", missing)
+
+
+def _enable(path, names):
+    """All at once, or else one by one. Not so where the cgroup has processes (EBUSY): it would take the threaded controllers
+    alone, and with them turn into the root of a threaded subtree, below which no container can live."""
+    try:
+        write_file(path, " ".join(names))
+    except SyscallError as error:
+        for name in names if error.errno != EBUSY else ():
+            _try_write(path, name)
 
 
 def _leave_invalid_mode(path):

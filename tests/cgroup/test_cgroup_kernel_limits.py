@@ -432,7 +432,7 @@ def test_oom_kill_is_told(group, version, gated):
         assert (notice.read(), notice.gone() and version == 1) == (0, False)
         process = gated(group, HOG)
         assert readable(notice)
-        assert process.wait() == -9
+        assert process.wait(30) == -9
         counted = notice.read()
         if version == 2 and not counted:  # woken by the process joining, or by the kill not being counted yet
             assert readable(notice)
@@ -444,7 +444,7 @@ def test_oom_kill_is_told(group, version, gated):
 def test_vanishing_of_the_cgroup_is_told_and_is_no_oom(group, version, gated):
     with stats.open_oom(group, version) as notice:
         process = gated(group, "")
-        process.wait()
+        process.wait(30)
         face.remove(group, dict.fromkeys(group.values()))
         assert readable(notice)
         assert notice.read() == 0

@@ -181,7 +181,12 @@ REFUSALS = [
     ("burst-negative", (1, 2), {"cpu": {"burst": -1}}, "cpu.burst: -1 is negative (config-linux.md#cpu)"),
     ("realtime-on-v2", (2,), {"cpu": {"realtimeRuntime": 9}}, "cpu.realtimeRuntime: cgroup v2 has no realtime limits (config-linux.md#cpu)"),
     ("weight-range", (1, 2), {"blockIO": {"weight": 9}}, "blockIO.weight: 9 is not from 10 to 1000 (config-linux.md#block-io)"),
-    ("device-weight-range", (1, 2), {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 1001}]}}, "blockIO.weightDevice[0].weight: 1001 is not from 10 to 1000 (config-linux.md#block-io)"),
+    (
+        "device-weight-range",
+        (1, 2),
+        {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 1001}]}},
+        "blockIO.weightDevice[0].weight: 1001 is not from 10 to 1000 (config-linux.md#block-io)",
+    ),
     ("leaf-weight-on-v2", (2,), {"blockIO": {"leafWeight": 10}}, "blockIO.leafWeight: cgroup v2 has no leaf weight (config-linux.md#block-io)"),
     ("page-size", (1, 2), {"hugepageLimits": [{"pageSize": "2M", "limit": 1}]}, 'hugepageLimits[0].pageSize: "2M" is not a size like "2MB" (config-linux.md#huge-page-limits)'),
     ("page-limit-missing", (1, 2), {"hugepageLimits": [{"pageSize": "2MB"}]}, "hugepageLimits[0].limit: a limit in bytes is missing (config-linux.md#huge-page-limits)"),
