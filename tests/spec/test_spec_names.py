@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pyoci.errors import UsageError
+from pyoci.spec import names
 from pyoci.spec.names import (
     CAPABILITIES,
     MOUNT_ATTR_ATIME_MASK,
@@ -76,6 +77,17 @@ def test_numbers_are_those_of_the_kernel_headers(header):
     defined = dict(line.split()[1:3] for line in file.read_text().splitlines() if line.startswith("#define") and len(line.split()) > 2)
     for name, number in HEADERS[header].items():
         assert int(defined[name], 0) == number
+
+
+def test_mount_attributes_are_those_of_the_kernel_headers():
+    file = pathlib.Path("/usr/include/linux/mount.h")
+    if not file.is_file():
+        pytest.skip("no kernel headers")
+    words = [line.split() for line in file.read_text().splitlines()]
+    defined = {line[1]: int(line[2], 0) for line in words if line[:1] == ["#define"] and len(line) > 2 and line[2][:2] == "0x"}
+    attributes = {name: value for name, value in vars(names).items() if name.startswith("MOUNT_ATTR_")}
+    assert attributes.pop("MOUNT_ATTR_ATIME_MASK") == defined["MOUNT_ATTR__ATIME"]
+    assert attributes.items() <= defined.items()
 
 
 def parsed(*options):

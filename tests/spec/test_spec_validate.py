@@ -244,6 +244,10 @@ SHAPES = [
         with_linux(seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{**SYSTEM_CALL, "names": []}]}),
         "linux.seccomp.syscalls[0].names: must not be empty (config-linux.md#seccomp)",
     ),
+    (with_process(execCPUAffinity={"final": "all"}), 'process.execCPUAffinity.final: expected a list such as 0-3,7, got "all" (config.md#linux-process)'),
+    (with_linux(intelRdt={"memBwSchema": "MB0"}), 'linux.intelRdt.memBwSchema: expected MB:..., got "MB0" (config-linux.md#intelrdt)'),
+    (with_linux(rootfsPropagation=[]), "linux.rootfsPropagation: expected a string, got an array (config-linux.md#rootfs-mount-propagation)"),
+    (with_device(path="/x", type="p", fileMode=1 << 32), "linux.devices[0].fileMode: 4294967296 is above 4294967295 (config-linux.md#devices)"),
     (minimal(windows={}), "windows.layerFolders: missing (config-windows.md)"),
     (minimal(windows={"layerFolders": []}), "windows.layerFolders: must not be empty (config-windows.md)"),
     (minimal(vm={"kernel": {"path": 1}}), "vm.kernel.path: expected a string, got 1 (config-vm.md)"),
@@ -315,6 +319,7 @@ def test_every_laxity_has_an_example():
         with_linux(namespaces=NAMESPACES, sysctl={"net/ipv4/conf/eth0.1/forwarding": "1", "net.ipv4.conf.eth0/1.forwarding": "1"}),
         with_linux(namespaces=[{"type": "user", "path": "/proc/1/ns/user"}], uidMappings=MAPPINGS),
         with_resources(memory={"limit": 2, "swap": -1, "swappiness": (1 << 64) - 1}),
+        with_resources(memory={"limit": 1, "swap": 1, "swappiness": 100}),
         with_resources(memory={"limit": -1, "swap": 0}, blockIO={"weight": 0}, pids={"limit": 0}),
         with_resources(devices=[{"allow": False, "type": "", "access": "rwm"}]),
         LINUX,
@@ -387,6 +392,15 @@ def test_valid_but_unsupported_wish_is_refused_by_name(config, text):
     with pytest.raises(UnsupportedConfig) as caught:
         unsupported(config)
     assert str(caught.value) == f"config.json: {text} is not supported by this release"
+
+
+def test_label_of_an_absent_security_module_is_left_out():
+    config = with_process(apparmorProfile="p", selinuxLabel="a:b:c:d")
+    config["linux"]["mountLabel"] = "a:b:c:d"
+    with pytest.raises(UnsupportedConfig, match=r"process\.selinuxLabel"):
+        unsupported(config, ("apparmorProfile",))
+    unsupported(config, ("apparmorProfile", "selinuxLabel", "mountLabel"))
+    unsupported_process(config["process"], meaningless=("apparmorProfile", "selinuxLabel"))
 
 
 def test_every_row_of_the_unsupported_tables_has_an_example():
