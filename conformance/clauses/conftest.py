@@ -18,9 +18,23 @@ import runtime_tools  # noqa: E402
 
 numbers = itertools.count(1)
 
+# Where pyoci knowingly leaves the spec, and for whom. Such a test must fail: when it passes, this row goes.
+DEVIATIONS = {
+    "test_delete_of_a_created_container_is_refused_without_effect":
+        "runc and crun delete a created container without --force, and containerd does so for a task that was never started",
+}
+
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "clause(reference, words): the sentence of the OCI runtime spec that a test examines")
+
+
+def pytest_collection_modifyitems(items):
+    if "RUNTIME" in os.environ:
+        return
+    for item in items:
+        if why := DEVIATIONS.get(item.originalname):
+            item.add_marker(pytest.mark.xfail(reason=why, strict=True))
 
 
 @pytest.fixture(scope="session")

@@ -79,6 +79,7 @@ class Container:
         self.config = copy.deepcopy(BASE_CONFIG)
         self.pidfd = -1
         self.reader = -1
+        self.gone = False
 
     # --- the config ---------------------------------------------------------------------------------------------
 
@@ -130,21 +131,31 @@ class Container:
         self.write_config()
         self.close()
         self.reader, writer = os.pipe2(os.O_CLOEXEC)
-        complaints = self.bundle / "complaints"
+        self.gone = False
+        complaints, pid_file = self.bundle / "complaints", self.bundle / "pid"
         try:
             with open(complaints, "w") as errors:
-                self.runtime.call("create", "--bundle", bundle or str(self.bundle), *options, self.id,
+                self.runtime.call("create", "--bundle", bundle or str(self.bundle), "--pid-file", str(pid_file), *options, self.id,
                                   stdout=writer, stderr=errors, cwd=cwd, pass_fds=pass_fds)
         except Refused as error:
             raise Refused(complaints.read_text() or str(error)) from None
         finally:
             os.close(writer)
-        self.pidfd = os.pidfd_open(self.state()["pid"])
+        self.pidfd = os.pidfd_open(int(pid_file.read_text()))
         return self
 
     def start(self) -> "Container":
         self.runtime.call("start", self.id)
         return self
+
+    def start_and_listen(self) -> str:
+        """What start said on its error stream, whether it failed or not."""
+        try:
+            with open(self.bundle / "complaints", "w") as errors:
+                self.runtime.call("start", self.id, stderr=errors)
+        except Refused:
+            pass
+        return (self.bundle / "complaints").read_text()
 
     def state(self) -> dict:
         return json.loads(self.runtime.call("state", self.id))
@@ -165,6 +176,7 @@ class Container:
 
     def delete(self, *options: str) -> None:
         self.runtime.call("delete", *options, self.id)
+        self.gone = True
 
     # --- what came of it ----------------------------------------------------------------------------------------
 
@@ -211,6 +223,7 @@ class Container:
             self.create()
         except Refused as error:
             assert not self.exists(), "a refused create left a container"
+            self.gone = True
             return str(error)
         raise AssertionError("create was not refused")
 
@@ -225,7 +238,8 @@ class Container:
     def clean(self) -> None:
         """Remove whatever is left, however the test ended."""
         try:
-            self.runtime.call("delete", "--force", self.id)
+            if not self.gone:
+                self.runtime.call("delete", "--force", self.id)
         except (Refused, subprocess.TimeoutExpired):
             pass
         self.close()

@@ -255,7 +255,8 @@ def test_masked_special_file_cannot_be_read(container, kind):
     subprocess.run(["mknod", str(container.rootfs / "node"), kind, *([] if kind == "p" else ["1", "5"])], check=True)
     container.linux["maskedPaths"] = ["/node"]
     seen = container.report("/node")["paths"]["/node"]
-    assert not seen.get("readable") and (seen["major"], seen["minor"]) != (1, 5)
+    assert not seen.get("readable")
+    assert (seen["kind"], seen["major"], seen["minor"]) != (kind, *((0, 0) if kind == "p" else (1, 5)))
 
 
 @clause("config-linux.md#masked-paths", "maskedPaths: of paths that exist")
