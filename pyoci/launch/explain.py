@@ -9,7 +9,7 @@ from pyoci.errors import OperationFailed, errno_text
 from pyoci.plan.ops import STEPS
 from pyoci.plan.show import describe
 
-EPERM, ENOENT, EACCES, ENOTDIR, EISDIR, EINVAL, ELOOP, ENOEXEC = 1, 2, 13, 20, 21, 22, 40, 8
+EPERM, ENOENT, EACCES, ENOTDIR, EISDIR, EINVAL, EROFS, ELOOP, ENOEXEC = 1, 2, 13, 20, 21, 22, 30, 40, 8
 
 # By (step, errno), or (step, errno, operation) where only that one tells what was wrong.
 _HINTS = {
@@ -18,6 +18,8 @@ _HINTS = {
     ("setgroups", EINVAL): "an additional gid has no mapping in the user namespace",
     ("setns", EINVAL): "a namespace of another kind, or of a process that shares its user namespace",
     ("openat2", ENOENT, "open_console"): "the container has no terminals: mount a devpts on /dev/pts",
+    ("mkdir", EACCES, "make_cgroup"): "making cgroups takes root of the host",
+    ("mkdir", EROFS, "make_cgroup"): "the cgroup file system is mounted read-only here: this host is a container itself",
     ("open", EACCES, "open_rootfs"): "root of the user namespace must be allowed to search every directory above the rootfs",
     ("mount_setattr", EPERM): "an attribute that is locked by another user namespace can't be cleared",
     ("fsmount", EPERM): "in a user namespace this file system needs its own namespace (proc: pid, sysfs: network, mqueue: ipc)",
@@ -35,8 +37,7 @@ _VERIFIED = {
 
 def host_failure(op, error):
     """OperationFailed for a SyscallError of a HOST operation."""
-    prefix = _mount_prefix(op)
-    return OperationFailed(op.origin, describe(op), error.call, error.errno, error.on, _HINTS.get((error.call, error.errno), ""), prefix)
+    return OperationFailed(op.origin, describe(op), error.call, error.errno, error.on, _hint(op, error.call, error.errno), _mount_prefix(op))
 
 
 def init_failure(op, message):
@@ -46,7 +47,7 @@ def init_failure(op, message):
         return _program_failure(op, step, message)
     if op.name == "hook_inside":
         return _hook_failure(op, step, message)
-    hint = _HINTS.get((step, message.errno, op.name)) or _HINTS.get((step, message.errno), "")
+    hint = _hint(op, step, message.errno)
     detail = message.text
     if step in _VERIFIED:
         detail = f"{_VERIFIED[step]}: {message.text}" if message.text else _VERIFIED[step]
@@ -55,6 +56,10 @@ def init_failure(op, message):
     if detail and detail in words:
         detail = ""
     return OperationFailed(op.origin, words, step, message.errno, detail, hint, _mount_prefix(op))
+
+
+def _hint(op, step, number):
+    return _HINTS.get((step, number, op.name)) or _HINTS.get((step, number), "")
 
 
 def _mount_prefix(op):

@@ -62,7 +62,7 @@ _TELLERS = {
     "listen": lambda a: "make the gate",
     "make_directory": lambda a: f"make the directory {a['name']} for the notify socket",
     "open_namespace": lambda a: f"open the {namespaces(a['type'])} namespace {a['path']}",
-    "make_cgroup": lambda a: "make the cgroups " + " ".join(_cgroups(a["directories"])),
+    "make_cgroup": lambda a: f"make the cgroup {_cgroup(a['directories'])}",
     "limit": lambda a: f"write {', '.join(a['values'])} to {a['file']}",
     "spawn": lambda a: f"start init in new namespaces: {namespaces(a['flags']) or 'none'}",
     "map_ids": lambda a: f"map uids {' '.join(a['uid_map'].split())}, gids {' '.join(a['gid_map'].split())}",
@@ -123,8 +123,17 @@ _TELLERS = {
 }
 
 
-def _cgroups(lines):
-    return sorted({line.partition("\t")[2] for line in lines})
+def _cgroup(lines):
+    """The directory, or what the directories of several hierarchies end with: `.../web of cpu memory`; --json has them all."""
+    named = [line.partition("\t")[::2] for line in lines]
+    if len(named) == 1:
+        return named[0][1]
+    tail = []
+    for parts in zip(*(reversed(path.split("/")) for _, path in named)):
+        if len(set(parts)) > 1:
+            break
+        tail.insert(0, parts[0])
+    return f"{'/'.join(['...', *tail])} of {' '.join(name or 'unified' for name, _ in named)}"
 
 
 def _data(given):

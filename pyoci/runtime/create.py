@@ -193,6 +193,8 @@ def create(root, container_id, bundle, options, warn):
     if options.starts and not config.get("process"):
         raise ConfigError("process", "must be set for the container to be started", "config.md#process")
     plan, facts = make_plan(root, container_id, bundle, config, options, warn)
+    if posix.geteuid():
+        raise PyociError("rootless containers are not supported by this release; run pyoci as root")
     container.claim(text)
     launch = Launch(
         plan.create,

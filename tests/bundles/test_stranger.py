@@ -96,3 +96,22 @@ def test_limits_of_another_user_can_be_lowered_without_cap_sys_resource(pyoci, e
     drop = ["capsh", "--drop=cap_sys_resource", "--", "-c", 'exec "$@"', "sh"] if shutil.which("capsh") else []
     done = subprocess.run([*drop, *pyoci.command("run", "--bundle", examples / "hardened", pyoci.new_id())], capture_output=True, text=True, check=False)
     assert "open files: 64\n" in done.stdout, done.stderr
+
+
+def as_user(command):
+    """Run it as uid 1000, who may read everything: the tree may lie in a folder of root's."""
+    drop = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+    return subprocess.run([*drop, *command], capture_output=True, text=True, check=False)
+
+
+def test_user_who_is_not_root_is_refused_before_any_effect(pyoci, examples):
+    bundle = examples / "hello"
+    done = as_user(pyoci.command("run", "--bundle", bundle, pyoci.new_id()))
+    assert (done.returncode, done.stderr) == (1, "pyoci run failed: rootless containers are not supported by this release; run pyoci as root\n")
+    assert not pyoci.root.exists()
+
+
+def test_plan_needs_no_privilege(pyoci, examples):
+    done = as_user(pyoci.command("plan", examples / "hello"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == pyoci.ok("plan", examples / "hello")
