@@ -5,9 +5,8 @@ else v1 (where "" is the cgroup2 hierarchy of a hybrid host). Limits are limits.
 cgroup-v1/freezer-subsystem.rst, cgroup-v1/cpusets.rst, cgroup-v2.rst.
 """
 
-from errno import EBUSY, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, ETIMEDOUT
+from errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, ETIMEDOUT
 from posix import O_CLOEXEC, O_RDONLY, O_WRONLY, close, getpid, kill, mkdir, open as sys_open, pread, rmdir, scandir, stat, write
-from select import POLLERR, POLLPRI, poll
 from time import monotonic, sleep
 
 from pyoci.errors import CleanupError, StateError, SyscallError
@@ -16,6 +15,7 @@ SYSTEMD = "name=systemd"
 SIGKILL = 9
 FREEZE_TIMEOUT_S = 10.0
 REMOVE_TIMEOUT_S = 10.0
+MAKE_ATTEMPTS = 20
 # A task that was just cloned can't be moved yet (TASK_NEW): the kernel says EINVAL for some milliseconds.
 PLACE_ATTEMPTS = 6
 PLACE_PAUSE_S = 0.02
@@ -71,18 +71,21 @@ def _unique(directories):
     return [(name, path) for path, name in found.items()]
 
 
-def _make_tree(path, before, created):
-    missing = []
-    while not exists(path):
-        missing.append(path)
-        path = path.rpartition("/")[0]
-    for path in reversed(missing):
+def _make_tree(path, before, created, is_leaf=True):
+    """Containers that share a parent come and go at the same time: one may make it, or take it away, under our hands."""
+    parent = path.rpartition("/")[0]
+    for attempt in range(1, MAKE_ATTEMPTS + 1):
+        if not exists(parent or "/"):
+            _make_tree(parent, before, created, is_leaf=False)
         before(path)
         try:
             mkdir(path, 0o755)
+            return created.append(path)
         except OSError as error:
-            raise SyscallError("mkdir", error.errno, path) from error
-        created.append(path)
+            if error.errno == EEXIST and not is_leaf:
+                return None
+            if error.errno != ENOENT or attempt == MAKE_ATTEMPTS:
+                raise SyscallError("mkdir", error.errno, path) from error
 
 
 def _refuse_used(directories, path):
@@ -347,6 +350,8 @@ def _freeze_v2(path, deadline):
 
 def wait_event(path, line, deadline):
     """v2: wait until cgroup.events has the line (`frozen 1`, `populated 0`); False past the deadline of time.monotonic()."""
+    from select import POLLERR, POLLPRI, poll  # a shared library of its own, which most verbs don't need
+
     fd = open_file(f"{path}/cgroup.events", O_RDONLY)
     try:
         watch = poll()
@@ -365,34 +370,40 @@ def wait_event(path, line, deadline):
 
 
 def remove(directories, identities, timeout_s=REMOVE_TIMEOUT_S):
-    """Remove the given cgroups and what the container made below them, deepest first.
+    """Remove the given cgroups, deepest first, and below those of `directories` what the container made inside.
 
     `identities`: path -> inode, or None where it is not known, as identities() gave it; nothing else is touched, and a
-    directory with another inode is a stranger's and stays. A missing one is fine. A busy one (its last process is just
-    dying) is tried again until timeout_s. Raises CleanupError with all that is left, after everything was tried.
-    `directories` may be {}: it is there for the callers' symmetry.
+    directory with another inode is a stranger's and stays. A missing one is fine, and so is a parent that others use by
+    now. A busy one (its last process is just dying) is tried again until timeout_s. Raises CleanupError with all that is
+    left, after everything was tried. `directories` is {} where they are not known: then nothing lies below.
     """
     deadline = monotonic() + timeout_s
+    own = set(directories.values())
     leftovers = []
     for path in sorted(identities, key=lambda path: -path.count("/")):
-        failed = _remove_tree(path, identities[path], deadline)
+        if path not in own and _is_parent(path, identities):
+            number = _rmdir(path, identities[path])
+            failed = "" if number in (0, EBUSY) else str(SyscallError("rmdir", number, path))
+        else:
+            failed = _remove_leaf(path, identities[path], deadline, path in own)
         if failed:
             leftovers.append(failed)
     if leftovers:
         raise CleanupError(leftovers)
 
 
-def _remove_tree(path, inode, deadline):
+def _is_parent(path, paths):
+    return any(other.startswith(path + "/") for other in paths)
+
+
+def _remove_leaf(path, inode, deadline, with_inside):
     """"" when it is gone or not ours, else what failed."""
     pause_s = 0.001
     while True:
         number = _rmdir(path, inode)
-        if not number:
-            return ""
-        if number != EBUSY:
-            return str(SyscallError("rmdir", number, path))
-        _remove_below(path)
-        number = _rmdir(path, inode)
+        if number == EBUSY and with_inside:
+            _remove_below(path)
+            number = _rmdir(path, inode)
         if not number:
             return ""
         if number != EBUSY or monotonic() >= deadline:

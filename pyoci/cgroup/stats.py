@@ -272,9 +272,9 @@ def _ranges(text):
 def open_oom(directories, version):
     """An open notice of OOM kills: fileno() turns readable, read() says how many there were, gone() whether it is over.
 
-    Close it with close() or `with`. Raises SyscallError.
+    Without a memory controller nothing is ever told but the end. Close it with close() or `with`. Raises SyscallError.
     """
-    return _OomV1(directories["memory"]) if version == 1 else _OomV2(directories[""])
+    return _OomV1(directories) if version == 1 else _OomV2(directories[""])
 
 
 class _Notice:
@@ -296,10 +296,14 @@ class _Notice:
 class _OomV1(_Notice):
     """An eventfd that the kernel signals at each OOM and once when the cgroup is removed (cgroup-v1/memory.rst, 10)."""
 
-    def __init__(self, directory):
-        self.directory = directory
+    def __init__(self, directories):
+        self.directory = directories.get("memory") or directories["devices"]
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self.opened = [self.fd]
+        if "memory" in directories:
+            self._watch(self.directory)
+
+    def _watch(self, directory):
         try:
             control = os.open(f"{directory}/memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
             self.opened.append(control)
@@ -328,17 +332,17 @@ class _OomV2(_Notice):
         self.directory = directory
         self.opened = []
         try:
-            self.events = self._open("memory.events")
             self.life = self._open("cgroup.events")
+            self.events = self._open("memory.events") if os.path.exists(f"{directory}/memory.events") else None
         except OSError as error:
             self.close()
-            raise SyscallError("watch memory.events", error.errno, directory) from error
+            raise SyscallError("watch cgroup.events", error.errno, directory) from error
         self.epoll = select.epoll()
         self.fd = self.epoll.fileno()
         self.killed = 0
         self.killed = self._kills()
         self._value(self.life, "populated")
-        for fd in (self.events, self.life):
+        for fd in self.opened:
             self.epoll.register(fd, select.EPOLLPRI)
 
     def _open(self, file):
@@ -359,7 +363,7 @@ class _OomV2(_Notice):
         return dict(line.split() for line in lines).get(name)
 
     def _kills(self):
-        value = self._value(self.events, "oom_kill")
+        value = None if self.events is None else self._value(self.events, "oom_kill")
         return self.killed if value is None else int(value)
 
     def read(self):

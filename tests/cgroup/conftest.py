@@ -85,7 +85,7 @@ def cleaned(directories):
         for pid in face.processes(one):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    face.remove({}, tops)
+    face.remove({path: path for path in tops}, tops)
 
 
 @pytest.fixture

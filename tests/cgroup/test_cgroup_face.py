@@ -88,6 +88,33 @@ def test_parent_that_cannot_be_made_is_an_error_that_names_it(either):
     assert (failed.value.call, failed.value.errno, failed.value.on) == ("mkdir", errno.EINVAL, f"{first}/new\nline")
 
 
+def test_parent_that_another_container_makes_meanwhile_is_shared(either):
+    deeper = {name: f"{path}/ctr" for name, path in either.items()}
+    created = face.make(deeper, lambda path: path in either.values() and os.mkdir(path))
+    assert created == list(dict.fromkeys(deeper.values()))
+
+
+def test_cgroup_that_another_container_makes_meanwhile_is_refused(either):
+    first = next(iter(either.values())) if len(either) == 1 else either["pids"]
+    with pytest.raises(SyscallError) as failed:
+        face.make(either, lambda path: path == first and os.mkdir(path))
+    assert (failed.value.call, failed.value.errno, failed.value.on) == ("mkdir", errno.EEXIST, first)
+
+
+def test_parent_that_another_container_removes_meanwhile_is_made_again(either):
+    deeper = {name: f"{path}/ctr" for name, path in either.items()}
+    removed = set()
+
+    def before(path):
+        parent = path.rpartition("/")[0]
+        if path in deeper.values() and path not in removed:
+            removed.add(path)
+            os.rmdir(parent)
+
+    face.make(deeper, before)
+    assert all_exist(deeper)
+
+
 @pytest.mark.needs("cgroup1")
 @pytest.mark.parametrize("optional", ["", face.SYSTEMD])
 def test_hierarchies_without_limits_may_refuse(v1, spawn, optional):
@@ -123,7 +150,7 @@ def test_parent_with_processes_is_left_as_it_is(v2, spawn):
     inner = {"": v2[""] + "/inner"}
     face.make(inner, nothing)
     types = [face.read_file(f"{path}/cgroup.type").strip() for path in (v2[""], inner[""])]
-    assert (types, face.read_file(f"{inner['']}/cgroup.controllers")) == (["domain", "domain"], "\n")
+    assert (types, face.read_file(f"{inner['']}/cgroup.controllers")) == (["domain", "domain"], "")
     spawn(place=inner)
 
 
@@ -359,6 +386,23 @@ def test_nothing_else_than_what_was_given_is_removed(either):
     made(either)
     face.remove(either, {})
     assert all_exist(either)
+
+
+def test_parents_that_were_made_go_too(either):
+    deeper = {name: f"{path}/pod/ctr" for name, path in either.items()}
+    face.remove(deeper, made(deeper))
+    assert not any(os.path.exists(path) for path in either.values())
+
+
+@pytest.mark.parametrize("knows_directories", [True, False], ids=["with-directories", "without"])
+def test_parent_that_other_containers_use_by_now_stays_with_them_and_nobody_waits(either, knows_directories):
+    ours, theirs = ({name: f"{path}/{end}" for name, path in either.items()} for end in ("ours", "theirs"))
+    identities = made(ours)
+    assert set(either.values()) < set(identities)
+    made(theirs)
+    face.remove(ours if knows_directories else {}, identities, timeout_s=5)
+    assert all_exist(theirs)
+    assert not any(os.path.exists(path) for path in ours.values())
 
 
 def test_unknown_identity_is_removed_too(either):

@@ -399,7 +399,7 @@ def test_statistics_have_exactly_runcs_members(tmp_path):
         run(*runc, "delete", "--force", container_id)
     assert members(ours) == members(theirs)
     assert ours["cpuset"] == theirs["cpuset"]
-    assert ours["pids"] == theirs["pids"]
+    assert ours["pids"]["limit"] == theirs["pids"]["limit"]
 
 
 def members(value):
@@ -449,6 +449,29 @@ def test_vanishing_of_the_cgroup_is_told_and_is_no_oom(group, version, gated):
         assert readable(notice)
         assert notice.read() == 0
         assert notice.gone()
+
+
+@pytest.mark.needs("cgroup2-mount")
+def test_end_of_a_container_without_memory_controller_is_told_on_v2(v2, gated, needs):
+    face.make(v2, nothing)
+    if os.path.exists(f"{v2['']}/memory.events"):
+        pytest.skip("needs a cgroup2 without memory controller: it has one")
+    process = gated(v2, "sys.stdin.read()")
+    with stats.open_oom(v2, 2) as notice:
+        assert (notice.read(), notice.gone()) == (0, False)
+        process.stdin.close()
+        assert readable(notice)
+        assert (notice.read(), notice.gone()) == (0, True)
+
+
+@pytest.mark.needs("cgroup1")
+def test_end_of_a_container_without_memory_controller_is_known_on_v1(v1):
+    without = {name: path for name, path in v1.items() if name != "memory"}
+    identities = face.identities(face.make(without, nothing))
+    with stats.open_oom(without, 1) as notice:
+        assert (notice.read(), notice.gone()) == (0, False)
+        face.remove(without, identities)
+        assert (notice.read(), notice.gone()) == (0, True)
 
 
 def readable(notice):
