@@ -114,6 +114,7 @@ class Judge:
         arch = self.arch_of(audit_arch, number)
         if arch is None:
             return RETURNS["SCMP_ACT_KILL"]
+        args = [word % 2**32 for word in args] if arch in NARROW else args
         known = self.numbers[arch]
         hides = self.profile["defaultAction"] in HIDES_NEW_CALLS and self.default != ENOSYS
         if hides and is_new(arch, number, known):

@@ -119,11 +119,10 @@ def test_filter_returns_what_the_document_says(profile, seed):
     choose = random.Random(seed).choices
     has_wide_values = any(c["value"] >= 2**32 for e in profile["syscalls"] for c in e["args"])
     for arch in judged.numbers:
-        is_narrow = arch in judge.NARROW
-        if is_narrow and has_wide_values:
-            continue
         for number in interesting_numbers(judged, arch) * 2:
-            args = [word % 2**32 if is_narrow else word for word in choose(words, k=6)]
+            if has_wide_values and judged.arch_of(judge.AUDIT[arch], number) in judge.NARROW:
+                continue  # libseccomp compares the lower half
+            args = choose(words, k=6)
             got = cbpf.verdict(instructions, cbpf.data(judge.AUDIT[arch], number, args))
             assert got == judged.verdict(judge.AUDIT[arch], number, args), (arch, number, args)
 
@@ -202,8 +201,10 @@ def stub_bytes(profile):
 
 
 def with_one_rule_a_call(profile):
-    """The profile with only as much of it as libseccomp can be trusted with: one rule a call, see layers.py."""
+    """The profile with only as much of it as libseccomp can be trusted with: one rule a call, and calls that every architecture has."""
+    arches = [binding.Arch(name) for name in ("x86_64", "x86", "x32")]
     entries = {entry["names"][0]: entry for entry in profile["syscalls"]}
+    entries = {name: entry for name, entry in entries.items() if all(binding.number_of(arch, name) > binding.MISSING_HERE for arch in arches)}
     simple = []
     for entry in entries.values():
         by_index = {condition["index"]: condition for condition in entry["args"]}
