@@ -142,8 +142,9 @@ class Runtime:
 
     def plan(self, bundle, container_id="container", **options):
         """The Plan that create would carry out, and nothing done."""
-        from pyoci.runtime.create import Options, make_plan, read_bundle
+        from pyoci.runtime.create import Options, make_plan, read_bundle, real_bundle
 
         options.setdefault("detach", False)
+        bundle = real_bundle(bundle)
         _, config = read_bundle(bundle)
         return make_plan(self.root, container_id, bundle, config, Options(**options), self.warn)[0]

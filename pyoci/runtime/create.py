@@ -38,6 +38,14 @@ class Options:
         self.starts = starts
 
 
+def real_bundle(bundle):
+    """The bundle's absolute path with no link in it, as the state and the hooks show it; as it is where it can't be opened."""
+    try:
+        return _real_path(bundle)
+    except OSError:
+        return bundle  # reading its config.json says what is wrong
+
+
 def read_bundle(bundle):
     """(text, config) of a bundle, judged.  Raises ConfigError."""
     text = read_document(f"{bundle}/config.json")
@@ -189,6 +197,7 @@ def _check_preserved(facts):
 def create(root, container_id, bundle, options, warn):
     """Create the container.  Returns (Container, Launch), the container locked.  Raises PyociError; then nothing is left."""
     container = Container(root, container_id)
+    bundle = real_bundle(bundle)
     text, config = read_bundle(bundle)
     if options.starts and not config.get("process"):
         raise ConfigError("process", "must be set for the container to be started", "config.md#process")

@@ -75,6 +75,15 @@ def test_exec_with_a_terminal_but_no_devpts_says_what_is_missing(pyoci, edited):
     pyoci.ok("delete", "--force", name)
 
 
+def test_bundle_may_be_reached_through_a_link_and_by_a_relative_path(pyoci, examples, tmp_path):
+    """/var/run, below which dockerd keeps its bundles, is a link on most hosts."""
+    (tmp_path / "link").symlink_to(examples)
+    name = pyoci.new_id()
+    pyoci.ok("create", "--bundle", "link/hello", name, cwd=tmp_path)
+    assert pyoci.state(name)["bundle"] == str(examples / "hello")
+    pyoci.ok("delete", name)
+
+
 def test_rootfs_that_root_of_the_user_namespace_cannot_reach_says_why(pyoci, edited):
     bundle = edited("userns", lambda config: None)
     bundle.chmod(0o700)
