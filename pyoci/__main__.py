@@ -11,7 +11,8 @@ sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
 from pyoci import hot  # noqa: E402
 
 finder = hot.install()
+finder.preload("")
 
 from pyoci.cli.main import entry  # noqa: E402
 
-entry(finder.renew_if_stale)
+entry(finder)

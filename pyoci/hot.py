@@ -1,8 +1,11 @@
-"""All modules' code in one file, so that a verb's forty imports are forty look-ups in a dict and not forty walks of the path.
+"""All modules' code in one file, so that a verb's forty imports are not forty walks of the path.
 
-The ordinary import of a module costs 0.15 ms, most of it system calls; from here it costs what unmarshalling its code does.
-The file is `__pycache__/hot.TAG` beside this one, written by the first command whose user may write there; each entry carries
-its source's size and modification time, and is used only while they are still the same, so that an edited or upgraded source is
+The ordinary import of a module costs 0.15 ms, most of it system calls and the import machinery.  What a frequent verb imports
+lies here as one group, in an order in which each module finds its own imports done: it is read and unmarshalled at once, and
+each module's code is run; an `import` then only looks into sys.modules.  Any other module is found here by Finder, one by one.
+
+The file is `__pycache__/hot.TAG` beside this one, written by the first command whose user may write there.  It carries the size
+and modification time of each source, and is used only while they are still the same, so that an edited or upgraded source is
 imported as ever and the file made anew.  Without the file, or with a torn one, nothing is different but the speed.
 Trusted like the .pyc files in the same folder.  Source: PEP 451 (finders and loaders), PEP 552 (what a stale .pyc is).
 """
@@ -11,21 +14,33 @@ import marshal
 import posix
 import sys
 
-MAGIC = b"pyoci hot 1\n"
+MAGIC = b"pyoci hot 2\n"
 HEAD_BYTES = len(MAGIC) + 8
 FOLDER = __file__.rpartition("/")[0]
 FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
 ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
+Module = type(sys)
+# Group -> what its verb imports beside cli.verbs.VERB and api; "" is what every command line imports.
+GROUPS = {
+    "": ("cli.main",),
+    "create": ("runtime.create",), "start": ("runtime.start",), "run": ("runtime.run",), "exec": ("runtime.exec", "runtime.foreground"),
+    "kill": ("runtime.kill",), "delete": ("runtime.delete",), "state": ("runtime.inspect",),
+}  # fmt: skip
 
 
 class Finder:
-    """Finds the modules of the file.  `stale`: some module of ours was not in it, or its source is another by now."""
+    """Finds the modules of the file.  `stale`: some module of ours was not in it, or its source is another by now.
 
-    __slots__ = ("fd", "entries", "stale")
+    entries  {module: (path below FOLDER, mtime_ns, size, offset, length, is_package)}
+    groups   {group: (modules, offset, length)}
+    """
 
-    def __init__(self, fd, entries):
+    __slots__ = ("fd", "entries", "groups", "stale")
+
+    def __init__(self, fd, entries, groups):
         self.fd = fd
         self.entries = entries
+        self.groups = groups
         self.stale = not entries
 
     def find_spec(self, name, path=None, target=None):
@@ -35,19 +50,24 @@ class Finder:
             if name[:6] == "pyoci." and name[:14] != "pyoci.native._":
                 self.stale = True
             return None
+        if not self._is_fresh(entry):
+            return None
         source = FOLDER + entry[0]
-        try:
-            found = posix.stat(source)
-        except OSError:
-            return None
-        if (found.st_mtime_ns, found.st_size) != entry[1:3]:
-            self.stale = True
-            return None
         spec = ModuleSpec(name, self, origin=source, loader_state=entry[3:5], is_package=entry[5])
         spec.has_location = True
         if entry[5]:
             spec.submodule_search_locations.append(source[: -len("/__init__.py")])
         return spec
+
+    def _is_fresh(self, entry):
+        try:
+            found = posix.stat(FOLDER + entry[0])
+        except OSError:
+            found = None
+        if found and (found.st_mtime_ns, found.st_size) == entry[1:3]:
+            return True
+        self.stale = True
+        return False
 
     def create_module(self, spec):
         """The ordinary module object."""
@@ -58,6 +78,27 @@ class Finder:
         at, length = module.__spec__.loader_state
         exec(marshal.loads(posix.pread(self.fd, length, at)), module.__dict__)
 
+    def preload(self, group):
+        """Import what a verb imports, if all of it is in the file and unchanged; a verb without a group imports as it goes."""
+        names, at, length = self.groups.get(group, ((), 0, 0))
+        entries = self.entries
+        if not names or not all([self._is_fresh(entries[name]) for name in names]):
+            return
+        modules = sys.modules
+        for name, code in zip(names, marshal.loads(posix.pread(self.fd, length, at))):
+            if name in modules:
+                continue
+            module = modules[name] = Module(name)
+            parent, _, leaf = name.rpartition(".")
+            source = FOLDER + entries[name][0]
+            space = module.__dict__
+            space["__file__"] = source
+            space["__package__"] = parent
+            if entries[name][5]:
+                space["__package__"] = name
+                space["__path__"] = [source[: -len("/__init__.py")]]
+            exec(code, space)
+            setattr(modules[parent], leaf, module)
 
     def renew_if_stale(self):
         """Write the file anew if something in it was missing or old; to be called when the work is done."""
@@ -73,27 +114,30 @@ def install():
 
 
 def _read():
-    """(descriptor, {module: (path, mtime_ns, size, offset, length, is_package)}), or (-1, {})."""
+    """What Finder is made of; (-1, {}, {}) without a good file."""
     try:
         fd = posix.open(FILE, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
-        return -1, {}
+        return -1, {}, {}
     head = posix.pread(fd, HEAD_BYTES, 0)
     length = int.from_bytes(head[len(MAGIC) :], "little")
     if head[: len(MAGIC)] == MAGIC and length <= posix.fstat(fd).st_size:
         try:
-            version, entries = marshal.loads(posix.pread(fd, length, HEAD_BYTES))
+            version, entries, groups = marshal.loads(posix.pread(fd, length, HEAD_BYTES))
             if version == sys.hexversion:
-                return fd, entries
+                return fd, entries, groups
         except (ValueError, EOFError, TypeError):
             pass  # torn: as if it were not there
     posix.close(fd)
-    return -1, {}
+    return -1, {}, {}
+
+
+# From here on nothing is in a hurry: once after an installation or an edit.
 
 
 def renew():
     """Write the file anew from the sources; silently not where that is forbidden."""
-    import os  # cold: once after an installation or an edit
+    import os
 
     found = {}
     for folder, folders, names in os.walk(FOLDER):
@@ -112,32 +156,86 @@ def renew():
             os.unlink(fresh)
 
 
-def _layout(found):
-    """The file's bytes: the length of the index, the index, and the code of each module."""
-    index = _index(found, 0)
-    while True:  # the offsets' own size may move them
-        start = HEAD_BYTES + len(index)
-        again = _index(found, start)
-        if len(again) == len(index):
-            return MAGIC + len(again).to_bytes(8, "little") + again + b"".join(one[3] for one in found.values())
-        index = again
+class _Source:
+    """One module: its path below FOLDER, its file's mtime_ns and size, its code, and what it imports of ours at once."""
+
+    def __init__(self, path, is_package):
+        import ast
+
+        found = posix.stat(path)
+        with open(path, "rb") as file:
+            text = file.read()
+        self.inner = path[len(FOLDER) :]
+        self.mtime_ns, self.size = found.st_mtime_ns, found.st_size
+        self.is_package = is_package
+        self.code = compile(text, path, "exec", dont_inherit=True, optimize=2)
+        self.imports = list(_imports(ast.parse(text)))
 
 
-def _index(found, start):
-    entries = {}
-    for name, (inner, mtime_ns, size, code, is_package) in found.items():
-        entries[name] = (inner, mtime_ns, size, start, len(code), is_package)
-        start += len(code)
-    return marshal.dumps((sys.hexversion, entries))
+def _imports(node):
+    """The modules, and what may be one, that importing the node's module imports: not what functions import later."""
+    import ast
+
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ImportFrom) and child.module:
+            yield child.module
+            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        elif isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield from _imports(child)
 
 
-def _compile(entries, path):
+def _compile(found, path):
     inner = path[len(FOLDER) :]
     is_package = inner.endswith("/__init__.py")
     name = "pyoci" + (inner[: -len("/__init__.py")] if is_package else inner[:-3]).replace("/", ".")
-    if name in ("pyoci", "pyoci.__main__", "pyoci.hot"):
-        return
-    found = posix.stat(path)
-    with open(path, "rb") as file:
-        code = compile(file.read(), path, "exec", dont_inherit=True, optimize=2)
-    entries[name] = (inner, found.st_mtime_ns, found.st_size, marshal.dumps(code), is_package)
+    if name not in ("pyoci", "pyoci.__main__", "pyoci.hot"):
+        found[name] = _Source(path, is_package)
+
+
+def _order(found, roots, done):
+    """The modules that importing the roots imports, each after its own imports and its package; without those in `done`."""
+    order = []
+
+    def visit(name):
+        if name in done or name not in found:
+            return
+        done.add(name)
+        visit(name.rpartition(".")[0])
+        for one in found[name].imports:
+            visit(one)
+        order.append(name)
+
+    for root in roots:
+        visit(f"pyoci.{root}")
+    return tuple(order)
+
+
+def _layout(found):
+    """The file's bytes: the length of the index, the index, the code of each module, the code of each group."""
+    codes = {name: marshal.dumps(source.code) for name, source in found.items()}
+    common = set()
+    groups = {"": _order(found, GROUPS[""], common)}
+    for verb, roots in GROUPS.items():
+        if verb:
+            groups[verb] = _order(found, (f"cli.verbs.{verb}", "api", *roots), set(common))
+    group_codes = {verb: marshal.dumps([found[name].code for name in names]) for verb, names in groups.items()}
+    start = 0
+    while True:  # the offsets' own size may move them
+        index = _index(found, codes, groups, group_codes, start)
+        if start == HEAD_BYTES + len(index):
+            return MAGIC + len(index).to_bytes(8, "little") + index + b"".join(codes.values()) + b"".join(group_codes.values())
+        start = HEAD_BYTES + len(index)
+
+
+def _index(found, codes, groups, group_codes, start):
+    entries = {}
+    for name, source in found.items():
+        entries[name] = (source.inner, source.mtime_ns, source.size, start, len(codes[name]), source.is_package)
+        start += len(codes[name])
+    places = {}
+    for verb, names in groups.items():
+        places[verb] = (names, start, len(group_codes[verb]))
+        start += len(group_codes[verb])
+    return marshal.dumps((sys.hexversion, entries, places))

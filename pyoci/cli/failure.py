@@ -55,7 +55,8 @@ def _fill_line(command, error):
 
 def _line_in_document(command, document, path):
     """The line of config path `path` in the file that the command line named for `document`, 0 if it is not found there."""
-    from pyoci.spec.decode import locate, read_document
+    from pyoci.spec.decode import read_document
+    from pyoci.spec.locate import locate
 
     file = _file_of(command, document)
     # A pipe was read by the verb, and reading it again could wait for ever.

@@ -10,7 +10,7 @@ WIDTH = 100
 SPEC_VERSION = "1.3.0"
 
 INTRODUCTION = """pyoci creates and runs containers from OCI bundles: directories with a config.json and a root filesystem. It takes
-runc's command line, so containerd, Docker, Podman and CRI-O can use it in runc's place."""
+runc's command line, so that engines which call runc can call it."""
 
 FIRST_STEPS = (
     ("pyoci spec", "write a config.json to start from"),

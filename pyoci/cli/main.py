@@ -67,20 +67,22 @@ class Command:
             _show_warning(text)
 
 
-def entry(at_end=None):
-    """Run and leave the process, without the interpreter's own farewell (1 ms).  `at_end` is called before that."""
-    status = main(sys.argv)
-    if at_end:
-        at_end()
+def entry(finder):
+    """Run and leave the process, without the interpreter's own farewell (1 ms).  `finder`: hot.Finder."""
+    status = main(sys.argv, finder.preload)
+    finder.renew_if_stale()
     posix._exit(status)
 
 
-def main(argv):
-    """Carry out the command line `argv` (with the program's name in front). Returns the exit status; raises nothing."""
+def main(argv, prepare=None):
+    """Carry out the command line `argv` (with the program's name in front). Returns the exit status; raises nothing.
+
+    `prepare` is called with the verb's name before its modules are imported.
+    """
     command = Command()
     try:
         keep_standard_descriptors()
-        status = dispatch(command, argv[1:])
+        status = dispatch(command, argv[1:], prepare)
         for text in command.warnings:
             _record(command.settings, "warning", text)
         return status or 0
@@ -91,7 +93,7 @@ def main(argv):
         return fail(command, error)
 
 
-def dispatch(command, words):
+def dispatch(command, words, prepare=None):
     """Read the command line and call its verb. Returns the exit status or None."""
     settings, words = parse(words, GLOBAL, in_order=True)
     if settings.get("help") or (not words and not settings.get("version")):
@@ -102,6 +104,8 @@ def dispatch(command, words):
     verb = words[0]
     if verb in ("help", "h"):
         return _print_help(_known(words[1]) if len(words) > 1 else "")
+    if prepare:
+        prepare(_known(verb))
     module = _verb_module(_known(verb))
     command.verb = verb
     command.values, command.arguments = parse(words[1:], module.OPTIONS, verb in ("exec", "kill", "ps"))

@@ -26,8 +26,8 @@ GLOBAL = (
     ("log", "", TEXT, "FILE", "append log records to FILE; the error still goes to standard error too"),
     ("log-format", "", TEXT, "text|json", "format of log records (default: text)"),
     ("debug", "", SWITCH, "", "log debug records, and show the traceback of an error"),
-    ("systemd-cgroup", "", SWITCH, "", "let systemd make the cgroups; cgroupsPath is then slice:prefix:name"),
-    ("rootless", "", TEXT, "true|false|auto", "ignore cgroup permission errors (default: auto)"),
+    ("systemd-cgroup", "", SWITCH, "", "let systemd make the cgroups (not supported yet)"),
+    ("rootless", "", TEXT, "true|false|auto", "accepted as runc does; containers without root are not supported yet"),
     ("criu", "", TEXT, "PATH", ""),  # go-runc may still pass it; runc 1.4 removed it
     ("version", "v", SWITCH, "", "print the version"),
     ("help", "h", SWITCH, "", "show help"),

@@ -142,10 +142,9 @@ def _data(given):
 
 
 def _capabilities(mask):
-    from pyoci.spec.names import CAPABILITIES
+    from pyoci.kernel.capabilities import NAMES
 
-    names = [name[4:].lower() for name, number in CAPABILITIES.items() if mask >> number & 1]
-    return " ".join(names) if names else "none"
+    return " ".join(name[4:].lower() for number, name in enumerate(NAMES) if mask >> number & 1) or "none"
 
 
 def text(plan):

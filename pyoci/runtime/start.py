@@ -18,7 +18,9 @@ _REFUSED = {
 def start(container, warn, notify_socket=""):
     """Start a created container that the caller has locked.  Raises WrongStatus, OperationFailed.
 
-    `notify_socket`: where readiness is told to, sd_notify(3); then this waits for it.  A config without a process is created and ends when it is started, which is told (docs/decisions: start without a process).
+    `notify_socket`: where readiness is told to, sd_notify(3); then this waits for it.
+
+    A config without a process is created and ends when it is started, which is told (docs/decisions: start without a process).
     """
     status = derive(container, face.frozen)
     if status != "created":

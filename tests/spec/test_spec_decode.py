@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pyoci.errors import ConfigError
 from pyoci.spec import decode as module
-from pyoci.spec.decode import decode, encode, locate, read_document
+from pyoci.spec.decode import decode, encode, read_document
+from pyoci.spec.locate import locate
 
 # No lone surrogates: they have no UTF-8, so they can be in no document.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))

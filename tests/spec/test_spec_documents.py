@@ -5,7 +5,7 @@ from spec_documents import LINUX, minimal, with_linux
 
 from pyoci import __version__
 from pyoci.spec import features as features_module
-from pyoci.spec.decode import locate
+from pyoci.spec.locate import locate
 from pyoci.spec.defaults import spec
 from pyoci.spec.explain import config_path, explain, schema_problems
 from pyoci.spec.features import features
