@@ -164,7 +164,7 @@ class Place:
         ids = self.container_ids()
         left = []
         for container in sorted(ids & set(os.listdir(self.root))):
-            subprocess.run([str(self.wrapper), "delete", "--force", container], capture_output=True, timeout=60)
+            subprocess.run([str(self.wrapper), "delete", "--force", container], capture_output=True, timeout=60, check=False)
         for group in leftover_cgroups(ids, self.before):
             empty_cgroup(group)
             if group.exists():

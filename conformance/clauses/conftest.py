@@ -12,17 +12,12 @@ import pytest
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent / "tests")]
 
-import abilities  # noqa: E402
-import container as containers  # noqa: E402
-import runtime_tools  # noqa: E402
+import abilities
+import container as containers
+import deviations
+import runtime_tools
 
 numbers = itertools.count(1)
-
-# Where pyoci knowingly leaves the spec, and for whom. Such a test must fail: when it passes, this row goes.
-DEVIATIONS = {
-    "test_delete_of_a_created_container_is_refused_without_effect":
-        "runc and crun delete a created container without --force, and containerd does so for a task that was never started",
-}
 
 
 def pytest_configure(config):
@@ -33,7 +28,7 @@ def pytest_collection_modifyitems(items):
     if "RUNTIME" in os.environ:
         return
     for item in items:
-        if why := DEVIATIONS.get(item.originalname):
+        if why := deviations.DEVIATIONS.get(item.originalname):
             item.add_marker(pytest.mark.xfail(reason=why, strict=True))
 
 

@@ -57,7 +57,8 @@ class Runtime:
     def call(self, *words: str, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=None, pass_fds=()) -> str:
         """Run one verb and return its standard output. Raises Refused, subprocess.TimeoutExpired."""
         done = subprocess.run([self.path, "--root", str(self.root), *words], stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-                              text=True, timeout=TIMEOUT_S, env=ENVIRONMENT, cwd=cwd, pass_fds=pass_fds)
+                              text=True, timeout=TIMEOUT_S, env=ENVIRONMENT, cwd=cwd, pass_fds=pass_fds,
+                              check=False)
         if done.returncode:
             raise Refused((done.stderr or "") + (done.stdout or "") or f"exit status {done.returncode}")
         return done.stdout or ""

@@ -1,5 +1,6 @@
 """config-linux.md#control-groups: where the container's cgroup is, and what is written there."""
 import os
+from pathlib import Path
 
 import pytest
 
@@ -77,7 +78,7 @@ def a_disk():
     """The numbers of a whole block device."""
     for name in sorted(os.listdir("/sys/block")):
         if not name.startswith(("loop", "ram", "zram", "nbd")):
-            major, _, minor = open(f"/sys/block/{name}/dev").read().strip().partition(":")
+            major, _, minor = Path(f"/sys/block/{name}/dev").read_text().strip().partition(":")
             return int(major), int(minor)
     pytest.skip("no disk")
 
@@ -127,7 +128,7 @@ def test_same_relative_path_is_the_same_place_each_time(new_container, cgroups):
     for container in both:
         container.linux["cgroupsPath"] = f"{both[0].id}-place/inner"
         container.run_probe("exit", "0")
-        places.append(open(f"/proc/{container.create().state()['pid']}/cgroup").read())
+        places.append(Path(f"/proc/{container.create().state()['pid']}/cgroup").read_text())
         container.start().wait().delete()
     assert places[0] == places[1]
 

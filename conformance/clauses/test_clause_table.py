@@ -2,7 +2,7 @@
 import ast
 
 import clause_table
-from conftest import DEVIATIONS
+from deviations import DEVIATIONS
 
 OWN = {"test_clause_table"}
 

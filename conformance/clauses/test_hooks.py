@@ -1,6 +1,7 @@
 """config.md#posix-platform-hooks and the lifecycle's steps for them."""
 import json
 import os
+from pathlib import Path
 
 import pytest
 from container import Refused
@@ -64,7 +65,7 @@ def test_hook_of_create_finds_the_mounts_made(container, kind):
     container.mount("/made")
     observe(container, kind)
     pid = container.create().state()["pid"]
-    mounts = observation(container, kind)["mountinfo"] if kind == "createContainer" else open(f"/proc/{pid}/mountinfo").read()
+    mounts = observation(container, kind)["mountinfo"] if kind == "createContainer" else Path(f"/proc/{pid}/mountinfo").read_text()
     assert "/made " in mounts
 
 
@@ -101,7 +102,7 @@ def test_poststart_hook_runs_when_the_program_has_been_executed(container):
     observe(container, "poststart")
     container.create().start()
     pid = json.loads(observation(container, "poststart")["stdin"])["pid"]
-    assert open(f"/proc/{pid}/cmdline").read() == "/probe\0wait\0"
+    assert Path(f"/proc/{pid}/cmdline").read_text() == "/probe\0wait\0"
 
 
 @clause("config.md#poststop", "MUST be called before the delete operation returns")

@@ -67,7 +67,7 @@ def test_namespace_with_a_path_is_joined(container, others, kind):
 @pytest.mark.parametrize("kind", ["network", "ipc", "uts"])
 @clause("runtime.md#delete", "resources associated with the container, but not created by this container, MUST NOT be deleted")
 def test_joined_namespace_outlives_the_container(container, others, kind):
-    pid, path = others(kind)
+    _, path = others(kind)
     before = os.readlink(path)
     container.add_namespace(kind, path)
     container.report()

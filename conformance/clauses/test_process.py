@@ -3,6 +3,7 @@ import array
 import os
 import resource
 import socket
+from pathlib import Path
 
 import pytest
 from container import Refused
@@ -195,7 +196,7 @@ def test_unknown_capability_is_no_error(container):
 def test_capability_that_the_runtime_itself_lacks_is_no_error(container):
     names = [f"CAP_{name}" for name in ("KILL", "SYS_RESOURCE", "SYS_BOOT")]
     container.process["capabilities"] = {"bounding": names, "permitted": names, "effective": names, "inheritable": names, "ambient": names}
-    held = int(open("/proc/self/status").read().partition("CapBnd:")[2].split()[0], 16)
+    held = int(Path("/proc/self/status").read_text().partition("CapBnd:")[2].split()[0], 16)
     assert container.report()["capabilities"]["effective"] == bits(5, 22, 24) & held
 
 
@@ -214,11 +215,10 @@ def test_oom_score_adj_is_set(container):
 
 @clause("config.md#linux-process", "If oomScoreAdj is not set, the runtime MUST NOT change the value of oom_score_adj")
 def test_oom_score_adj_is_inherited_when_it_is_not_set(container):
-    before = open("/proc/self/oom_score_adj").read()
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write("321")
+    score = Path("/proc/self/oom_score_adj")
+    before = score.read_text()
+    score.write_text("321")
     try:
         assert container.report()["oom_score_adj"] == "321\n"
     finally:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write(before)
+        score.write_text(before)
