@@ -5,7 +5,7 @@ runc's sentence comes first where callers match it (docs/errors.md lists them); 
 
 import posix
 
-from pyoci.errors import OperationFailed, errno_text
+from pyoci.errors import OperationFailed, SyscallError, errno_text
 from pyoci.plan.ops import STEPS
 from pyoci.plan.show import describe
 
@@ -36,7 +36,9 @@ _VERIFIED = {
 
 
 def host_failure(op, error):
-    """OperationFailed for a SyscallError of a HOST operation."""
+    """OperationFailed for a SyscallError, or a bare OSError, of a HOST operation."""
+    if isinstance(error, OSError):
+        error = SyscallError("", error.errno or 0, error.filename or "")
     return OperationFailed(op.origin, describe(op), error.call, error.errno, error.on, _hint(op, error.call, error.errno), _mount_prefix(op))
 
 
@@ -125,7 +127,6 @@ def silent_death(op, status, directories):
 
 
 def _oom_kills(directories):
-    from pyoci.errors import SyscallError
     from pyoci.kernel.proc import read_file
 
     for path in (f"{directories.get('memory', '')}/memory.oom_control", f"{directories.get('', '')}/memory.events"):

@@ -12,24 +12,28 @@ from pyoci.kernel import calls
 CAPTURE_BYTES = 4096
 
 
-def run_hook(kind, index, path, args, env, timeout_s, state):
-    """Run one hook.  `state`: the JSON for its stdin.  Raises OperationFailed where it fails or runs too long."""
-    reason = _run(path, args, env, timeout_s, state)
+def run_hook(kind, index, path, args, env, timeout_s, state, began=None):
+    """Run one hook.  `state`: the JSON for its stdin; `began`: called with its pid.  Raises OperationFailed where it fails or runs
+    too long."""
+    reason = _run(path, args, env, timeout_s, state, began)
     if reason:
         raise OperationFailed(f"hooks.{kind}[{index}]", f"{path}: {reason}", prefix=f"error running {kind} hook #{index}")
 
 
-def _run(path, args, env, timeout_s, state):
+def _run(path, args, env, timeout_s, state, began):
     pipes = [posix.pipe2(posix.O_CLOEXEC) for _ in range(3)]
     ends = [fd for pair in pipes for fd in pair]
     try:
         theirs = (pipes[0][0], pipes[1][1], pipes[2][1])
         actions = [(posix.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(theirs)]
+        actions += [(posix.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable()]
         values = dict(word.partition("=")[::2] for word in env)
         try:
             pid = posix.posix_spawn(path, args, values, file_actions=actions, setsid=True, setsigdef=(13, 25), setsigmask=())
         except OSError as error:
             return f"execve: {errno_text(error.errno)}"
+        if began:
+            began(pid)
         for fd in theirs:
             posix.close(fd)
             ends.remove(fd)
@@ -37,6 +41,18 @@ def _run(path, args, env, timeout_s, state):
     finally:
         for fd in ends:
             posix.close(fd)
+
+
+def _inheritable():
+    """What the caller left open across execve; a hook gets none of it."""
+    return [fd for fd in map(int, posix.listdir("/proc/self/fd")) if fd > 2 and _is_inheritable(fd)]
+
+
+def _is_inheritable(fd):
+    try:
+        return posix.get_inheritable(fd)
+    except OSError:  # the one that listed
+        return False
 
 
 def _follow(pid, stdin, stdout, stderr, timeout_s, state, ends):

@@ -6,7 +6,7 @@ from pyoci.cgroup import face
 from pyoci.cgroup.limits import AFTER, Write, write
 from pyoci.errors import PyociError, SyscallError
 from pyoci.kernel import calls
-from pyoci.kernel.proc import put_file, write_file
+from pyoci.kernel.proc import put_file, start_time, write_file
 from pyoci.plan import wire
 from pyoci.plan.ops import NUMBER
 from pyoci.state.journal import open_journal
@@ -65,6 +65,7 @@ def open_namespace(launch, kind, path, slot):
 def make_cgroup(launch, lines):
     """Each directory is noted before it is made, and its inode after."""
     launch.directories = directories = dict(line.split("\t", 1) for line in lines)
+    launch.note("cgroups", "\n".join(name + path for name, path in directories.items()))
     made = face.make(directories, lambda path: launch.note("cgroup", path))
     for path, inode in face.identities(made).items():
         launch.note("inode", path, str(inode))
@@ -135,7 +136,8 @@ def hook(launch, kind, index, path, args, env, timeout_s, status):
     """A hook in the runtime's namespaces."""
     from pyoci.launch.hooks import run_hook  # cold: most bundles have none
 
-    run_hook(kind, index, path, args, env, timeout_s, launch.state(status, launch.pid))
+    began = lambda pid: launch.note("hook", str(pid), str(start_time(pid)))  # noqa: E731
+    run_hook(kind, index, path, args, env, timeout_s, launch.state(status, launch.pid), began)
 
 
 def limit_process(launch, resource, soft, hard, name):

@@ -125,16 +125,17 @@ class Launch:
         self._send(wire.RUN, self.index)
         for index in overlapped:
             self._deed(index)
+        self.note("complete")
         posix.close(self.channel)
         self.channel = -1
 
     def _deed(self, index):
         op = self.ops[index]
-        if self.word_fd >= 0:
-            posix.pwrite(self.word_fd, index.to_bytes(4, "little"), 0)
         try:
+            if self.word_fd >= 0:
+                posix.pwrite(self.word_fd, index.to_bytes(4, "little"), 0)
             DEEDS[op.number](self, *op.args)
-        except SyscallError as error:
+        except (SyscallError, OSError) as error:
             from pyoci.launch.explain import host_failure  # cold
 
             raise host_failure(op, error) from error

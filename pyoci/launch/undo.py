@@ -22,15 +22,18 @@ _MADE_AS = {"f": (0o100000,), "n": (0o020000, 0o060000, 0o010000), "l": (0o12000
 class Trail:
     """The journal's lines, sorted by kind."""
 
-    __slots__ = ("root", "cgroups", "processes", "made", "files", "mounts")
+    __slots__ = ("root", "directories", "cgroups", "processes", "hooks", "made", "files", "mounts", "complete")
 
     def __init__(self, lines):
         self.root = ""
+        self.directories = {}
         self.cgroups = {}
         self.processes = []
+        self.hooks = []
         self.made = []
         self.files = []
         self.mounts = []
+        self.complete = False
         for fields in lines:
             kind = fields[0]
             if kind == "cgroup":
@@ -39,12 +42,18 @@ class Trail:
                 self.cgroups[fields[1]] = int(fields[2])
             elif kind == "process":
                 self.processes.append((int(fields[1]), int(fields[2])))
+            elif kind == "hook":
+                self.hooks.append((int(fields[1]), int(fields[2])))
+            elif kind == "cgroups":
+                self.directories = {line[: line.index("/")]: line[line.index("/") :] for line in fields[1].split("\n")}
             elif kind == "made":
                 self.made.append(fields[1:])
             elif kind == "file":
                 self.files.append(fields[1])
             elif kind == "mount":
                 self.mounts.append(fields[1])
+            elif kind == "complete":
+                self.complete = True
             elif kind == "root":
                 self.root = fields[1]
 
@@ -58,25 +67,26 @@ def read_trail(container):
     return Trail(parse(text))
 
 
-def undo(trail, directories, *, keep_made, keep_files=True):
-    """End the processes, remove the cgroups, and unless `keep_made` the mount points made in the rootfs.
+def undo(trail):
+    """End the processes, remove the cgroups, and where create did not come to its end what it made in the rootfs and for its caller.
 
     Raises CleanupError with all that could not be undone.
     """
     leftovers = []
     for pid, started in reversed(trail.processes):
         _attempt(leftovers, end_process, pid, started)
-    if directories:
-        _attempt(leftovers, _end_stragglers, directories, trail.cgroups)
+    for pid, started in trail.hooks:
+        _attempt(leftovers, _end_group, pid, started)
     if trail.cgroups:
-        _attempt(leftovers, face.remove, directories or {}, trail.cgroups)
+        _attempt(leftovers, _end_stragglers, trail.directories, trail.cgroups)
+        _attempt(leftovers, face.remove, trail.directories, trail.cgroups)
     for mount_id in reversed(trail.mounts):
         _attempt(leftovers, _unmount, trail.root, mount_id)
-    if not keep_made and trail.made:
+    if trail.made and not trail.complete:
         _attempt(leftovers, _remove_made, trail.root, trail.made)
-    if not keep_files:
-        for path in reversed(trail.files):
-            _attempt(leftovers, _remove_file, path)
+    if not trail.complete:
+        for path in trail.files:
+            _attempt(leftovers, _remove_file, path, [pid for pid, _ in trail.processes])
     if leftovers:
         raise CleanupError(leftovers)
 
@@ -109,6 +119,12 @@ def end_process(pid, started):
             raise PyociError(f"process {pid} is still there 10 s after SIGKILL")
     finally:
         posix.close(pidfd)
+
+
+def _end_group(pid, started):
+    """A hook that a killed create left behind, with what it started."""
+    if started and start_time(pid) == started:
+        posix.killpg(pid, 9)
 
 
 def _end_stragglers(directories, cgroups):
@@ -175,8 +191,12 @@ def _remove_one(root_fd, device, inode, kind, directory, name):
         posix.close(parent)
 
 
-def _remove_file(path):
+def _remove_file(path, pids):
+    """A pid file, or the file that was to become it, which may be empty still: only one that holds what we wrote."""
     try:
+        text = read_file(path)
+    except SyscallError:
+        return
+    fresh = path.rpartition("/")[2].startswith(".") and not text
+    if fresh or text in [str(pid).encode() for pid in pids]:
         posix.unlink(path)
-    except FileNotFoundError:
-        pass

@@ -227,7 +227,7 @@ def _undo(launch, container, error):
     launch.kill()
     launch.close()
     try:
-        undo(read_trail(container), launch.directories, keep_made=False, keep_files=False)
+        undo(read_trail(container))
         container.remove()
     except (CleanupError, SyscallError) as left:
         if isinstance(error, PyociError):

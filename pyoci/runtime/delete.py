@@ -29,7 +29,7 @@ def _delete_locked(container, force, warn):
     try:
         record = container.record
     except NoSuchContainer:
-        undo(read_trail(container), {}, keep_made=False, keep_files=False)
+        undo(read_trail(container))
         container.remove()
         if force:
             return
@@ -47,7 +47,7 @@ def end(container, status):
     directories = container.record["cgroups"]
     if status == "paused":
         face.thaw(directories)  # SIGKILL does not act in a frozen v1 cgroup
-    undo(read_trail(container), directories, keep_made=True)
+    undo(read_trail(container))
 
 
 def _poststop(record, warn):

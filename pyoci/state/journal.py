@@ -3,11 +3,14 @@
 A line is fields joined by tabs, ended by NUL and newline, since a path may hold anything else.  Kinds:
 
     root     PATH                                   the rootfs that `made` lines are below
-    cgroup   CONTROLLER PATH                        about to be made
+    cgroups  CONTROLLER+PATH, a line each           the container's, made or found
+    cgroup   PATH                                   about to be made
     inode    PATH NUMBER                            the cgroup that was just made
     process  PID START-TIME                         init
+    hook     PID START-TIME                         a hook of the runtime's side, the leader of its process group
     made     MAJOR:MINOR INODE KIND DIRECTORY NAME  about to be made below the rootfs, written by init
     mount    ID                                     about to be attached on the rootfs in the host's mount namespace, by init
+    complete                                        init is at its gate: what create made in the rootfs stays
     file     PATH                                   about to be made on the host (pid file)
 """
 
