@@ -4,8 +4,9 @@
     state.json    the record: who the process is, its cgroups, what acts two and three need; written last, by rename
     journal       what create is about to make, a line before each deed (journal.py)
     gate          the socket that `start` connects to; its listener is init
-    lock          held by whoever changes the container
     word          the running words of HOST and INIT
+
+Whoever changes the container holds a lock on the directory itself, flock(2): a lock file could come back while it is removed.
 
 The root is the caller's.  An id is checked before it is joined to a path.  Nothing here knows cgroups or processes.
 """
@@ -88,11 +89,11 @@ class Container:
     def lock(self):
         """Hold the container until unlock().  Raises NoSuchContainer, StateError if another command holds it for 30 s."""
         try:
-            fd = posix.open(self.file("lock"), posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
+            fd = posix.open(self.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
         except (FileNotFoundError, NotADirectoryError):
             raise NoSuchContainer(self.id) from None
         except OSError as error:
-            raise SyscallError("open", error.errno, self.file("lock")) from None
+            raise SyscallError("open", error.errno, self.path) from None
         try:
             flock(fd, LOCK_EX | LOCK_NB)
         except OSError:
@@ -102,7 +103,7 @@ class Container:
                 posix.close(fd)
                 raise
         # The directory may have gone, or been made anew, while we waited.
-        if _is_gone(fd, self.file("lock")):
+        if _is_gone(fd, self.path):
             posix.close(fd)
             raise NoSuchContainer(self.id)
         self._lock_fd = fd
