@@ -18,6 +18,7 @@ import itertools
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import stat
@@ -225,6 +226,18 @@ class Pyoci:
         assert not left, left
         shutil.rmtree(self.root, ignore_errors=True)
         reap()
+
+
+def wait_until_stopped(pyoci, container_id):
+    """Wait for the end of the container's process, which was started by pyoci and is ours to reap."""
+    record = json.loads((pyoci.root / container_id / "state.json").read_text())
+    with contextlib.suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(record["pid"])
+        try:
+            assert select.select([pidfd], [], [], TIMEOUT_S)[0]
+        finally:
+            os.close(pidfd)
+    assert pyoci.state(container_id)["status"] == "stopped"
 
 
 def assert_one_line(done, status=1):
