@@ -67,16 +67,18 @@ def read_trail(container):
     return Trail(parse(text))
 
 
-def undo(trail):
+def undo(container):
     """End the processes, remove the cgroups, and where create did not come to its end what it made in the rootfs and for its caller.
 
     Raises CleanupError with all that could not be undone.
     """
     leftovers = []
+    trail = read_trail(container)
     for pid, started in reversed(trail.processes):
         _attempt(leftovers, end_process, pid, started)
     for pid, started in trail.hooks:
         _attempt(leftovers, _end_group, pid, started)
+    trail = read_trail(container)  # an init that outlived its runtime wrote on until now
     if trail.cgroups:
         _attempt(leftovers, _end_stragglers, trail.directories, trail.cgroups)
         _attempt(leftovers, face.remove, trail.directories, trail.cgroups)

@@ -222,12 +222,12 @@ def create(root, container_id, bundle, options, warn):
 
 
 def _undo(launch, container, error):
-    from pyoci.launch.undo import read_trail, undo  # cold
+    from pyoci.launch.undo import undo  # cold
 
     launch.kill()
     launch.close()
     try:
-        undo(read_trail(container))
+        undo(container)
         container.remove()
     except (CleanupError, SyscallError) as left:
         if isinstance(error, PyociError):

@@ -2,7 +2,7 @@
 
 from pyoci.cgroup import face
 from pyoci.errors import NoSuchContainer, OperationFailed, WrongStatus
-from pyoci.launch.undo import read_trail, undo
+from pyoci.launch.undo import undo
 from pyoci.state.status import derive
 from pyoci.state.store import Container
 
@@ -29,7 +29,7 @@ def _delete_locked(container, force, warn):
     try:
         record = container.record
     except NoSuchContainer:
-        undo(read_trail(container))
+        undo(container)
         container.remove()
         if force:
             return
@@ -47,7 +47,7 @@ def end(container, status):
     directories = container.record["cgroups"]
     if status == "paused":
         face.thaw(directories)  # SIGKILL does not act in a frozen v1 cgroup
-    undo(read_trail(container))
+    undo(container)
 
 
 def _poststop(record, warn):
