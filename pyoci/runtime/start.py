@@ -75,8 +75,10 @@ def _failed(container, message):
 
 def _ended_silently(container, reached):
     from pyoci.launch.explain import silent_death  # cold
+    from pyoci.launch.undo import end_process
     from pyoci.runtime.replan import operation  # cold
 
+    end_process(container.record["pid"], container.record["started"])
     raise silent_death(operation(container, reached), None, container.record["cgroups"])
 
 
