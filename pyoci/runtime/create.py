@@ -8,7 +8,7 @@ from time import gmtime, strftime, time_ns
 
 from pyoci.cgroup.layout import read_layout
 from pyoci.compile.container import Facts, compile_container
-from pyoci.errors import CleanupError, ConfigError, PyociError, SyscallError
+from pyoci.errors import CleanupError, ConfigError, OperationFailed, PyociError, SyscallError
 from pyoci.kernel.proc import read_file
 from pyoci.launch.run import Launch
 from pyoci.plan.ops import NUMBER
@@ -217,8 +217,17 @@ def create(root, container_id, bundle, options, warn):
         launch.carry_out(end=gate)
     except BaseException as error:
         _undo(launch, container, error)
+        if isinstance(error, OperationFailed) and error.origin.startswith("hooks."):
+            _poststop(config, container_id, bundle, warn)
         raise
     return container, launch
+
+
+def _poststop(config, container_id, bundle, warn):
+    """After a hook of create failed and all is undone (runtime.md#lifecycle, steps 3 to 5 and 12)."""
+    from pyoci.runtime.hooks import run_hooks  # cold
+
+    run_hooks("poststop", {**config, "id": container_id, "bundle": bundle}, "stopped", 0, warn)
 
 
 def _undo(launch, container, error):

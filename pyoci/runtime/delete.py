@@ -1,7 +1,7 @@
 """delete: undo what create did, newest first, then the poststop hooks.  runtime.md#delete"""
 
 from pyoci.cgroup import face
-from pyoci.errors import NoSuchContainer, OperationFailed, WrongStatus
+from pyoci.errors import NoSuchContainer, WrongStatus
 from pyoci.launch.undo import undo
 from pyoci.state.status import derive
 from pyoci.state.store import Container
@@ -39,7 +39,10 @@ def _delete_locked(container, force, warn):
         raise WrongStatus(f"cannot delete container {container.id} that is not stopped: {status}")
     end(container, status)
     container.remove()
-    _poststop(record, warn)
+    if record.get("hooks", {}).get("poststop"):
+        from pyoci.runtime.hooks import run_hooks  # cold
+
+        run_hooks("poststop", record, "stopped", 0, warn)
 
 
 def end(container, status):
@@ -48,20 +51,3 @@ def end(container, status):
     if status == "paused":
         face.thaw(directories)  # SIGKILL does not act in a frozen v1 cgroup
     undo(container)
-
-
-def _poststop(record, warn):
-    """A hook that fails is told, and the next one runs (runtime.md#lifecycle, step 12)."""
-    hooks = record.get("hooks", {}).get("poststop")
-    if not hooks:
-        return
-    from pyoci.launch.hooks import run_hook  # cold
-    from pyoci.runtime.create import state_text
-
-    state = state_text(record["id"], record["bundle"], record, "stopped", 0)
-    for index, hook in enumerate(hooks):
-        args = hook.get("args") or [hook["path"]]
-        try:
-            run_hook("poststop", index, hook["path"], args, hook.get("env") or [], hook.get("timeout") or 0, state)
-        except OperationFailed as error:
-            warn(str(error))

@@ -84,16 +84,12 @@ def _ended_silently(container, reached):
 
 def _poststart(container):
     """A hook that fails ends the container (runtime.md#lifecycle, step 9)."""
-    from pyoci.launch.hooks import run_hook  # cold
-    from pyoci.launch.undo import end_process
-    from pyoci.runtime.create import state_text
+    from pyoci.launch.undo import end_process  # cold
+    from pyoci.runtime.hooks import run_hooks
 
     record = container.record
-    state = state_text(record["id"], record["bundle"], record, "running", record["pid"])
-    for index, hook in enumerate(record["hooks"]["poststart"]):
-        args = hook.get("args") or [hook["path"]]
-        try:
-            run_hook("poststart", index, hook["path"], args, hook.get("env") or [], hook.get("timeout") or 0, state)
-        except OperationFailed:
-            end_process(record["pid"], record["started"])
-            raise
+    try:
+        run_hooks("poststart", record, "running", record["pid"])
+    except OperationFailed:
+        end_process(record["pid"], record["started"])
+        raise

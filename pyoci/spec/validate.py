@@ -389,9 +389,9 @@ def _inside(error, step):
 
 def _check_version(version):
     numbers = version.split("+", 1)[0].split("-", 1)[0].split(".")
-    if len(numbers) != 3 or not all(number.isascii() and number.isdigit() for number in numbers):
+    if len(numbers) != 3 or not all(number.isascii() and number.isdigit() and (number == "0" or number[0] != "0") for number in numbers):
         raise _refused("version-not-semver", "ociVersion", f"{_quoted(version)} is not a version such as 1.3.0")
-    if numbers[0].strip("0") not in ("", "1"):
+    if numbers[0] not in ("0", "1"):
         raise _refused("version-major", "ociVersion", f"{_quoted(version)} is of another major version than 1")
 
 
