@@ -4,7 +4,7 @@ import ast
 import clause_table
 from deviations import DEVIATIONS
 
-OWN = {"test_clause_table"}
+OWN = {"test_clause_table", "test_runtime_tools"}
 
 
 def functions():
