@@ -97,3 +97,9 @@ def test_everything_that_is_refused_is_in_the_readme():
     refused += [validate.UNSUPPORTED_SECCOMP_ACTION, validate.UNSUPPORTED_MOUNT_OPTIONS[0]]
     limits = TEXT.split("## What it does not do")[1].split("\n## ")[0]
     assert [name for name in refused if f"`{name}`" not in limits and f".{name}`" not in limits] == []
+
+
+def test_map_has_every_room():
+    rooms = {path.parent.name for path in (TREE / "pyoci").glob("*/__init__.py")} | {path.stem for path in (TREE / "pyoci").glob("[a-z]*.py")}
+    text = (TREE / "docs" / "map.md").read_text()
+    assert sorted(room for room in rooms if f"**`{room}" not in text and f"`{room}.py`" not in text) == []
