@@ -12,7 +12,7 @@ finish() {
     for kind in pid uts ipc net; do
         umount "$names/$kind" 2>/dev/null || true
     done
-    $pyoci delete --force pod-a
+    $pyoci delete --force pod-a || true
     rm -r "$names"
 }
 

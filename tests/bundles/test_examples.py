@@ -147,6 +147,12 @@ def test_pod_shares_name_network_and_processes(pyoci, examples):
     assert not os.path.exists("/run/pyoci-pod")
 
 
+def test_pod_that_fails_leaves_nothing(examples):
+    done = subprocess.run([examples / "pod.sh"], env={**os.environ, "PYOCI": "false"}, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == 1
+    assert not os.path.exists("/run/pyoci-pod")
+
+
 # --- shell: a terminal
 
 
