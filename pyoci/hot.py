@@ -14,12 +14,14 @@ import marshal
 import posix
 import sys
 
-MAGIC = b"pyoci hot 2\n"
+MAGIC = b"pyoci hot 3\n"
 HEAD_BYTES = len(MAGIC) + 8
 FOLDER = __file__.rpartition("/")[0]
 FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
 ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
+ExtensionFileLoader = sys.modules["_frozen_importlib_external"].ExtensionFileLoader
 Module = type(sys)
+EXTENSIONS = ("_cffi_backend", "_json", "pyoci.native._sys")
 # Group -> what its verb imports beside cli.verbs.VERB and api; "" is what every command line imports.
 GROUPS = {
     "": ("cli.main",),
@@ -33,20 +35,24 @@ class Finder:
 
     entries  {module: (path below FOLDER, mtime_ns, size, offset, length, is_package)}
     groups   {group: (modules, offset, length)}
+    shared   {module: (absolute path, mtime_ns, size)} of EXTENSIONS, which then cost no listing of large folders
     """
 
-    __slots__ = ("fd", "entries", "groups", "stale")
+    __slots__ = ("fd", "entries", "groups", "shared", "stale")
 
-    def __init__(self, fd, entries, groups):
+    def __init__(self, fd, entries, groups, shared):
         self.fd = fd
         self.entries = entries
         self.groups = groups
+        self.shared = shared
         self.stale = not entries
 
     def find_spec(self, name, path=None, target=None):
         """The spec of a module that is in the file and whose source is unchanged, or None."""
         entry = self.entries.get(name)
         if entry is None:
+            if name in self.shared:
+                return self._extension(name)
             if name[:6] == "pyoci." and name[:14] != "pyoci.native._":
                 self.stale = True
             return None
@@ -59,13 +65,22 @@ class Finder:
             spec.submodule_search_locations.append(source[: -len("/__init__.py")])
         return spec
 
+    def _extension(self, name):
+        path, mtime_ns, size = self.shared[name]
+        if not self._is_unchanged(path, mtime_ns, size):
+            return None
+        return ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
+
     def _is_fresh(self, entry):
+        return self._is_unchanged(FOLDER + entry[0], entry[1], entry[2])
+
+    def _is_unchanged(self, path, mtime_ns, size):
         try:
-            found = posix.stat(FOLDER + entry[0])
+            found = posix.stat(path)
+            if found.st_mtime_ns == mtime_ns and found.st_size == size:
+                return True
         except OSError:
-            found = None
-        if found and (found.st_mtime_ns, found.st_size) == entry[1:3]:
-            return True
+            pass
         self.stale = True
         return False
 
@@ -102,7 +117,7 @@ class Finder:
 
     def renew_if_stale(self):
         """Write the file anew if something in it was missing or old; to be called when the work is done."""
-        if self.stale and not sys.dont_write_bytecode:
+        if self.stale and not sys.dont_write_bytecode and "pyoci.native._sys" in sys.modules:  # the verb was a real one
             renew()
 
 
@@ -114,22 +129,22 @@ def install():
 
 
 def _read():
-    """What Finder is made of; (-1, {}, {}) without a good file."""
+    """What Finder is made of; nothing without a good file."""
     try:
         fd = posix.open(FILE, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError:
-        return -1, {}, {}
+        return -1, {}, {}, {}
     head = posix.pread(fd, HEAD_BYTES, 0)
     length = int.from_bytes(head[len(MAGIC) :], "little")
     if head[: len(MAGIC)] == MAGIC and length <= posix.fstat(fd).st_size:
         try:
-            version, entries, groups = marshal.loads(posix.pread(fd, length, HEAD_BYTES))
+            version, entries, groups, shared = marshal.loads(posix.pread(fd, length, HEAD_BYTES))
             if version == sys.hexversion:
-                return fd, entries, groups
+                return fd, entries, groups, shared
         except (ValueError, EOFError, TypeError):
             pass  # torn: as if it were not there
     posix.close(fd)
-    return -1, {}, {}
+    return -1, {}, {}, {}
 
 
 # From here on nothing is in a hurry: once after an installation or an edit.
@@ -238,4 +253,15 @@ def _index(found, codes, groups, group_codes, start):
     for verb, names in groups.items():
         places[verb] = (names, start, len(group_codes[verb]))
         start += len(group_codes[verb])
-    return marshal.dumps((sys.hexversion, entries, places))
+    return marshal.dumps((sys.hexversion, entries, places, _shared()))
+
+
+def _shared():
+    """Where the extension modules lie that this process has loaded."""
+    found = {}
+    for name in EXTENSIONS:
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path:
+            facts = posix.stat(path)
+            found[name] = (path, facts.st_mtime_ns, facts.st_size)
+    return found
