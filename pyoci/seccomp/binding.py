@@ -26,12 +26,12 @@ UNKNOWN_SYSCALL = -1  # __NR_SCMP_ERROR
 MISSING_HERE = -10000  # pseudo numbers below are calls that an architecture lacks, above it those that socketcall or ipc multiplex
 
 
-def ERRNO(number):  # noqa: N802  upstream's name
+def ERRNO(number):
     """The action that makes the call fail with this errno (16 bits)."""
     return 0x00050000 | (number & 0xFFFF)
 
 
-def TRACE(number):  # noqa: N802  upstream's name
+def TRACE(number):
     """The action that asks a tracer, with this message (16 bits)."""
     return 0x7FF00000 | (number & 0xFFFF)
 
@@ -169,7 +169,7 @@ class SyscallFilter:
         """Cover the architecture no longer."""
         checked(lib.libseccomp_remove_arch(self._filter, int(arch)), "seccomp_arch_remove")
 
-    def merge(self, filter):  # noqa: A002  upstream's name
+    def merge(self, filter):
         """Take over the rules of a filter for other architectures, which is used up by that."""
         checked(lib.libseccomp_merge(self._filter, filter._filter), "seccomp_merge")
         filter._filter = ffi.gc(filter._filter, None)

@@ -50,19 +50,17 @@ def horizons(arches, names, number_of, name_of):
 
 
 def new_numbers(arch, horizon):
-    """[(first, last)] of the numbers that get ENOSYS on the architecture."""
+    """[(first, last)] of the numbers that get ENOSYS on the architecture; none lies in a range whose first is beyond its last."""
     if arch == ARCH_X86_64:
-        ranges = [(horizon + 1, X32_BIT - 1)]
-    elif arch == ARCH_X32:
-        ranges = [(horizon + 1, X32_OWN[0] - 1), (X32_OWN[1] + 1, LAST_NUMBER)]
-    elif arch == ARCH_ARM:
-        ranges = [(horizon + 1, ARM_PRIVATE - 1)]
-    elif arch in (ARCH_S390, ARCH_S390X):
+        return [(horizon + 1, X32_BIT - 1)]
+    if arch == ARCH_X32:
+        return [(horizon + 1, X32_OWN[0] - 1), (X32_OWN[1] + 1, LAST_NUMBER)]
+    if arch == ARCH_ARM:
+        return [(horizon + 1, ARM_PRIVATE - 1)]
+    if arch in (ARCH_S390, ARCH_S390X):
         # It passes large numbers in a register; one that the kernel does not know arrives as 0, which is no call any more.
-        ranges = [(0, 0), (horizon + 1, LAST_NUMBER)]
-    else:
-        ranges = [(horizon + 1, LAST_NUMBER)]
-    return [(first, last) for first, last in ranges if first <= last]
+        return [(0, 0), (horizon + 1, LAST_NUMBER)]
+    return [(horizon + 1, LAST_NUMBER)]
 
 
 def audit_arch(arch):

@@ -47,10 +47,11 @@ OPERATORS = {
 # libseccomp's name is the rest in lower case. Which of them it knows depends on its version.
 ARCHITECTURES = tuple(
     "SCMP_ARCH_" + name
-    for name in (
-        "X86 X86_64 X32 ARM AARCH64 LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 "
-        "PPC PPC64 PPC64LE S390 S390X SH SHEB PARISC PARISC64 RISCV64"
-    ).split()
+    for name in [
+        "X86", "X86_64", "X32", "ARM", "AARCH64", "LOONGARCH64", "M68K", "MIPS", "MIPS64", "MIPS64N32", "MIPSEL",
+        "MIPSEL64", "MIPSEL64N32", "PPC", "PPC64", "PPC64LE", "S390", "S390X", "SH", "SHEB", "PARISC", "PARISC64",
+        "RISCV64",
+    ]
 )
 
 FLAG_LOG = 1 << 1
@@ -257,7 +258,9 @@ def shown(value):
 def load_binding():
     """The binding module. Raises UnsupportedConfig where there is no libseccomp."""
     try:
-        from pyoci.seccomp import binding  # maps libseccomp, and can be missing: a build without its header has no such extension
+        from pyoci.seccomp import (
+            binding,  # maps libseccomp, and can be missing: a build without its header has no such extension
+        )
     except ImportError as error:
         raise UnsupportedConfig(ROOT, f"seccomp needs libseccomp: {error}", hint="install libseccomp2 and a build made with its header") from error
     return binding

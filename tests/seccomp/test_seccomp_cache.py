@@ -100,9 +100,9 @@ def test_without_a_directory_every_load_compiles(compilations):
 
 def test_key_is_of_the_content_and_not_of_the_objects():
     copy = json.loads(json.dumps(PROFILE))
-    shared = "".join(["re", "ad"])
+    one, same, interned = b"read".decode(), b"read".decode(), "read"
     assert cache.key_of(copy) == cache.key_of(PROFILE)
-    assert cache.key_of({"names": [shared, shared]}) == cache.key_of({"names": ["read", "".join(["rea", "d"])]})
+    assert cache.key_of({"names": [one, one]}) == cache.key_of({"names": [interned, same]})
 
 
 @pytest.mark.parametrize("other", [1.0, True, "1", [1], None, 2, 2**64])
