@@ -2,6 +2,7 @@
 
 import errno
 import os
+import select
 import signal
 import time
 
@@ -244,13 +245,22 @@ def test_kill_all_leaves_no_child_of_a_forking_process(either, gated):
     wait_until(lambda: face.processes(either) == [])
 
 
-def test_signal_reaches_all_and_leaves_them_running(either, spawn):
+WAIT_FOR_SIGNAL = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+print('ready', flush=True)
+signal.sigwait({signal.SIGUSR1})
+print('told', flush=True)
+sys.stdin.read()
+"""
+
+
+def test_signal_reaches_all_and_leaves_them_running(either, gated):
     made(either)
-    processes = [spawn("sh", "-c", "trap 'echo told' USR1; echo ready; while :; do read line || exit; done", place=either) for _ in range(2)]
-    for process in processes:
-        assert process.stdout.readline() == b"ready\n"
+    processes = [gated(either, WAIT_FOR_SIGNAL) for _ in range(2)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 2
     face.kill_all(either, signal.SIGUSR1)
-    assert [process.stdout.readline() for process in processes] == [b"told\n"] * 2
+    assert [process.stdout.readline() for process in processes] == ["told\n"] * 2
     assert not face.frozen(either)
 
 
@@ -275,6 +285,7 @@ def test_kill_all_spares_the_caller_but_nobody_else(either, gated, spawn):
     other = spawn(place=either)
     code = f"from pyoci.cgroup import face; face.kill_all({either!r}, 9); print('alive')"
     caller = gated(either, code)
+    assert select.select([caller.stdout], [], [], 30)[0], "it froze itself"
     assert caller.stdout.readline() == "alive\n"
     assert other.wait(30) == -signal.SIGKILL
 
