@@ -27,6 +27,7 @@ _HINTS = {
     ("execve", ENOEXEC): "no program for this machine, or a script without its #! line",
 }
 _VERIFIED = {
+    "plan": "init does not know this plan: it was built from other sources; build it again (make build)",
     "verify procfs": "a mount may not cover a file of procfs, and only a procfs may lie on /proc",
     "verify device": "not the device that was asked for",
     "verify directory": "not a real directory",

@@ -1,10 +1,17 @@
 """docs/errors.md lists what errors say: it must hold every hint and every check of pyoci, and the words that callers match."""
 
+import json
 import pathlib
+import struct
 
 import pytest
 
 from pyoci.launch import explain
+from pyoci.plan import wire
+from pyoci.plan.ops import STEPS
+from pyoci.plan.plan import Op
+
+pytestmark = pytest.mark.needs("root", "init", "shim", "busybox")
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
 PAGE = (TREE / "docs" / "errors.md").read_text()
@@ -40,9 +47,14 @@ def test_words_that_callers_match_are_in_the_page_and_in_the_source(words):
     assert any(words in path.read_text() for path in (TREE / "pyoci").rglob("*.py"))
 
 
-def test_example_of_the_page_is_what_is_printed(pyoci, examples, tmp_path):
-    import json
+def test_init_of_another_build_says_so():
+    """In a tree where Python was updated and init was not: operations have other numbers."""
+    message = wire.Message(struct.pack("<IIIiII16s", wire.FAIL, 7, STEPS.index("plan"), 0, 3, 0, b""))
+    said = str(explain.init_failure(Op("new_session", "default"), message))
+    assert said == "lead a new session: init does not know this plan: it was built from other sources; build it again (make build)"
 
+
+def test_example_of_the_page_is_what_is_printed(pyoci, examples, tmp_path):
     config = json.loads((examples / "hello" / "config.json").read_text())
     config["mounts"].append({"destination": "/data", "type": "bind", "source": "/nosuch", "options": ["bind"]})
     (tmp_path / "config.json").write_text(json.dumps(config, indent=4))
