@@ -70,7 +70,7 @@ _TELLERS = {
     "score_oom": lambda a: f"set oom_score_adj to {a['value']}",
     "hook": lambda a: f"run {a['kind']} hook #{a['index']} {a['path']}",
     "hook_inside": lambda a: f"run {a['kind']} hook #{a['index']} {a['path']}",
-    "limit_process": lambda a: f"limit {a['name']} to {a['soft']}, at most {a['hard']}",
+    "limit_process": lambda a: f"limit {a['name']} to {_limit(a['soft'])}, at most {_limit(a['hard'])}",
     "send_console": lambda a: f"send the terminal to {a['socket'] or 'the caller'}",
     "send_pidfd": lambda a: f"send the pidfd to {a['socket']}",
     "record": lambda a: "store the record",
@@ -134,6 +134,10 @@ def _cgroup(lines):
             break
         tail.insert(0, parts[0])
     return f"{'/'.join(['...', *tail])} of {' '.join(name or 'unified' for name, _ in named)}"
+
+
+def _limit(value):
+    return "unlimited" if value == 2**64 - 1 else str(value)  # RLIM_INFINITY
 
 
 def _data(given):

@@ -21,7 +21,8 @@ RUN, DONE, TURN, FAIL, WARN, GO, CHILD = 1, 2, 3, 4, 5, 6, 7
 MAX_SLOTS = 16
 
 _pair = Struct("<II").pack
-_integer = Struct("<q").pack
+_integer = Struct("<Q").pack
+_WORD = 2**64 - 1
 _head = Struct("<IIII").pack
 _message = Struct("<IIIiII16s")
 MESSAGE_BYTES = _message.size
@@ -41,7 +42,7 @@ def encode(ops):
         at += 8 * len(kinds)
         for kind, value in zip(kinds, op.args):
             if kind == "i" or kind == "f":
-                args.append(_integer(value))
+                args.append(_integer(value & _WORD))  # RLIM_INFINITY is 2**64 - 1
             elif value is None:
                 args.append(b"\0\0\0\0\0\0\0\0")
             elif kind == "b":
