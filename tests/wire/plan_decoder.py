@@ -63,9 +63,11 @@ VALUES = {
 }
 
 
-def operations_of(number):
+def operations_of(number, values):
     """Operations of one row."""
-    return strategies.tuples(*(VALUES[kind] for kind in KINDS[number])).map(lambda args: Op(TABLE[number][0], "default", *args))
+    return strategies.tuples(*(values[kind] for kind in KINDS[number])).map(lambda args: Op(TABLE[number][0], "default", *args))
 
 
-OPERATIONS = strategies.integers(0, len(TABLE) - 1).flatmap(operations_of)
+OPERATIONS = strategies.integers(0, len(TABLE) - 1).flatmap(lambda number: operations_of(number, VALUES))
+# Only `find_program` may lack a string.
+WHOLE_OPERATIONS = strategies.integers(0, len(TABLE) - 1).flatmap(lambda number: operations_of(number, {**VALUES, "s": TEXT}))

@@ -7,7 +7,7 @@ import re
 import jsonschema
 import pytest
 from hypothesis import given
-from plan_decoder import OPERATIONS
+from plan_decoder import WHOLE_OPERATIONS
 
 from pyoci.cgroup.layout import Layout
 from pyoci.compile.container import Facts, compile_container
@@ -92,10 +92,8 @@ def test_words_say_what_it_is_on(op, words):
     assert show.describe(op) == words
 
 
-@given(OPERATIONS)
+@given(WHOLE_OPERATIONS)
 def test_any_operation_can_be_told_and_is_as_the_schema_says(op):
-    if op.name == "make_device" or "device" in op.name:
-        assert show.describe(op)
     judge(json.loads(json.dumps(show.document(plan_of([op])))))
 
 
