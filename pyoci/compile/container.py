@@ -89,6 +89,10 @@ def compile_container(container_id, bundle, config, facts):
     if facts.notify:
         ops.append(Op("make_directory", "default", "notify", 0o755))
     ops.append(Op("make_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()]))
+    if facts.layout.version == 2 and _wants_delegation(config, spaces):
+        user = (config.get("process") or {}).get("user") or {}
+        owner = namespaces.host_id(linux.get("uidMappings") or (), user.get("uid") or 0)
+        ops.append(Op("delegate_cgroup", "linux.cgroupsPath", owner))
     _limit(ops, before, False)
     road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel)
     _score(ops, config.get("process") or {})
@@ -106,6 +110,16 @@ def compile_container(container_id, bundle, config, facts):
     _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots)
     _later_acts(plan, config)
     return plan
+
+
+def _wants_delegation(config, spaces):
+    """A cgroup namespace of its own and a cgroup mount that may be written to.  config-linux.md#cgroup-ownership"""
+    if not spaces.new & CLONE_NEWCGROUP:
+        return False
+    for mount in config.get("mounts") or ():
+        if mount.get("type") in ("cgroup", "cgroup2") and mounts.clean(mount["destination"]) == "/sys/fs/cgroup":
+            return "ro" not in (mount.get("options") or ())
+    return False
 
 
 def _split(limits):

@@ -115,13 +115,16 @@ def warning(op, message):
     return f"{op.origin}: {name} can't be given here, so it is left out: {errno_text(message.errno)}"
 
 
+_KILLED_BY = {9: " (possibly OOM-killed)", 31: " (SIGSYS): linux.seccomp forbids a call that init still has to make, see docs/seccomp.md"}
+
+
 def silent_death(op, status, directories):
     """Init ended without a word: by a signal from outside, or for want of memory."""
     killed_by = status.si_status if status is not None and status.si_code in (posix.CLD_KILLED, posix.CLD_DUMPED) else 0
     if (killed_by == 9 or status is None) and _oom_kills(directories):
         return OperationFailed(op.origin, describe(op), prefix="container init was OOM-killed (memory limit too low?)")
     if killed_by:
-        how = f"init was killed by signal {killed_by}" + (" (possibly OOM-killed)" if killed_by == 9 else "")
+        how = f"init was killed by signal {killed_by}{_KILLED_BY.get(killed_by, '')}"
     else:
         how = "init ended without a word"
     return OperationFailed(op.origin, describe(op), detail=how)

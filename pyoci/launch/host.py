@@ -1,6 +1,7 @@
 """The HOST operations: one function each, in the order of ops.TABLE.  launch/run.py calls them with the operation's arguments."""
 
 import posix
+from errno import EEXIST
 
 from pyoci.cgroup import face
 from pyoci.cgroup.limits import AFTER, Write, write
@@ -66,9 +67,19 @@ def make_cgroup(launch, lines):
     """Each directory is noted before it is made, and its inode after."""
     launch.directories = directories = dict(line.split("\t", 1) for line in lines)
     launch.note("cgroups", "\n".join(name + path for name, path in directories.items()))
-    made = face.make(directories, lambda path: launch.note("cgroup", path))
+    try:
+        made = face.make(directories, lambda path: launch.note("cgroup", path))
+    except SyscallError as error:
+        if error.errno == EEXIST:  # another create was faster: what it made is not ours to remove
+            launch.note("inode", error.on, "0")
+        raise
     for path, inode in face.identities(made).items():
         launch.note("inode", path, str(inode))
+
+
+def delegate_cgroup(launch, uid):
+    """v2 only: the user inside manages what lies below."""
+    face.delegate(launch.directories, uid)
 
 
 def limit(launch, controller, file, values, optional):
@@ -178,6 +189,6 @@ def write_pid(launch, path):
 
 DEEDS = {
     NUMBER[deed.__name__]: deed
-    for deed in (claim, listen, make_directory, open_namespace, make_cgroup, limit, spawn, map_ids, enter_cgroup, score_oom, clone_tree, hook,
+    for deed in (claim, listen, make_directory, open_namespace, make_cgroup, delegate_cgroup, limit, spawn, map_ids, enter_cgroup, score_oom, clone_tree, hook,
                  limit_process, send_console, send_pidfd, record, write_pid)
 }  # fmt: skip

@@ -21,6 +21,7 @@ TABLE = (
     ("make_directory", HOST, "name:s mode:i", "mkdir(2)", "make a directory in the state directory, for the notify socket"),
     ("open_namespace", HOST, "type:i path:s slot:f", "setns(2)", "open the namespace to join and check its type"),
     ("make_cgroup", HOST, "directories:l", "cgroups(7)", "make the container's cgroups"),
+    ("delegate_cgroup", HOST, "uid:i", "cgroup-v2.rst#delegation", "give the cgroup to the container's user"),
     ("limit", HOST, "controller:s file:s values:l optional:i", "cgroups(7)", "write a resource limit"),
     ("spawn", HOST, "flags:i pid_slot:f preserve:i raise_capabilities:i", "clone3(2)", "start init in its new namespaces"),
     ("map_ids", HOST, "uid_map:s gid_map:s deny_setgroups:i", "user_namespaces(7)", "write the user and group id maps"),

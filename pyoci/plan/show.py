@@ -63,6 +63,7 @@ _TELLERS = {
     "make_directory": lambda a: f"make the directory {a['name']} for the notify socket",
     "open_namespace": lambda a: f"open the {namespaces(a['type'])} namespace {a['path']}",
     "make_cgroup": lambda a: f"make the cgroup {_cgroup(a['directories'])}",
+    "delegate_cgroup": lambda a: f"give the cgroup to uid {a['uid']}",
     "limit": lambda a: f"write {', '.join(a['values'])} to {a['file']}",
     "spawn": lambda a: f"start init in new namespaces: {namespaces(a['flags']) or 'none'}",
     "map_ids": lambda a: f"map uids {' '.join(a['uid_map'].split())}, gids {' '.join(a['gid_map'].split())}",
