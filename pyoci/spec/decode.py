@@ -139,7 +139,13 @@ def _scan(text, start):
         from json.decoder import JSONDecoder
 
         scan = JSONDecoder(parse_float=_Context.parse_float, parse_constant=_Context.parse_constant).raw_decode
-    return scan(text, start)
+    try:
+        return scan(text, start)
+    except SystemError:
+        # The scanner of 3.11 and 3.12 words its complaints by json.decoder, and says nothing at all while that is not imported.
+        import json.decoder  # noqa: F401
+
+        return scan(text, start)
 
 
 def decode_string(word):

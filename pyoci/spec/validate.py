@@ -536,7 +536,9 @@ _IPC_SYSCTLS = frozenset(("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "ke
 
 
 def _sysctl_rules(sysctl, namespaces):
-    for name in sysctl:
+    for name, value in sysctl.items():
+        if "\0" in value:
+            raise _inside(_nul(value), f"sysctl{_key(name)}")
         problem = _sysctl_problem(name, namespaces)
         if problem:
             raise _refused("sysctl-not-namespaced", f"sysctl{_key(name)}", problem)
@@ -601,7 +603,9 @@ def _resource_rules(resources):
     _memory_rules(resources.get("memory") or {})
     _device_access_rules(resources.get("devices") or ())
     _weight_rules(resources.get("blockIO") or {})
-    for name in resources.get("unified") or ():
+    for name, value in (resources.get("unified") or {}).items():
+        if "\0" in value:
+            raise _inside(_nul(value), f"unified{_key(name)}")
         if not name or "/" in name or "\0" in name or name in (".", ".."):
             raise _refused("unified-name", f"unified{_key(name)}", f"unified resource {_quoted(name)} must be a file name")
     for name, limits in (resources.get("rdma") or {}).items():
