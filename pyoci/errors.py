@@ -5,7 +5,7 @@
       ConfigError                   config.json (or process.json, resources.json) is refused; carries the config path
         UnsupportedConfig           valid, but this release or this host cannot do it
       StateError                    the container is missing, exists already, or is in the wrong status
-        NoSuchContainer  AlreadyExists  WrongStatus
+        NoSuchContainer  AlreadyExists  WrongStatus  DamagedState
       SyscallError                  a system call or a file of /proc or /sys failed
       OperationFailed               an operation of the plan failed; carries its origin, step and errno
       CleanupError                  what an undo could not remove
@@ -85,6 +85,10 @@ class AlreadyExists(StateError):
 
     def __init__(self, container_id):
         super().__init__(f"container with given ID already exists: {container_id}")
+
+
+class DamagedState(StateError):
+    """The container's record is not what create wrote; only delete --force goes on from here."""
 
 
 class WrongStatus(StateError):

@@ -32,6 +32,8 @@ def _run(path, args, env, timeout_s, state, began):
             pid = posix.posix_spawn(path, args, values, file_actions=actions, setsid=True, setsigdef=(13, 25), setsigmask=())
         except OSError as error:
             return f"execve: {errno_text(error.errno)}"
+        except ValueError as error:  # what execve(2) takes and Python doesn't: an empty argv[0], a variable without a name
+            return str(error)
         if began:
             began(pid)
         for fd in theirs:

@@ -23,7 +23,8 @@ def claim(launch, container_id, bundle, rootfs):
     launch.journal = open_journal(container.file("journal"))
     launch.note("root", rootfs)
     launch.word_fd = posix.open(container.file("word"), posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
-    posix.ftruncate(launch.word_fd, WORD_BYTES)
+    # Allocated, not only as long: on a full disk init's first write to a hole would be a SIGBUS.
+    posix.posix_fallocate(launch.word_fd, 0, WORD_BYTES)
 
 
 def listen(launch, slot):

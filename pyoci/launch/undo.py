@@ -35,27 +35,33 @@ class Trail:
         self.mounts = []
         self.complete = False
         for fields in lines:
-            kind = fields[0]
-            if kind == "cgroup":
-                self.cgroups.setdefault(fields[1], None)
-            elif kind == "inode":
-                self.cgroups[fields[1]] = int(fields[2])
-            elif kind == "process":
-                self.processes.append((int(fields[1]), int(fields[2])))
-            elif kind == "hook":
-                self.hooks.append((int(fields[1]), int(fields[2])))
-            elif kind == "cgroups":
-                self.directories = {line[: line.index("/")]: line[line.index("/") :] for line in fields[1].split("\n")}
-            elif kind == "made":
-                self.made.append(fields[1:])
-            elif kind == "file":
-                self.files.append(fields[1])
-            elif kind == "mount":
-                self.mounts.append(fields[1])
-            elif kind == "complete":
-                self.complete = True
-            elif kind == "root":
-                self.root = fields[1]
+            try:
+                self._take(fields[0], fields[1:])
+            except (IndexError, ValueError):
+                continue  # not a line of ours
+
+    def _take(self, kind, fields):
+        if kind == "cgroup":
+            self.cgroups.setdefault(fields[0], None)
+        elif kind == "inode":
+            self.cgroups[fields[0]] = int(fields[1])
+        elif kind == "process":
+            self.processes.append((int(fields[0]), int(fields[1])))
+        elif kind == "hook":
+            self.hooks.append((int(fields[0]), int(fields[1])))
+        elif kind == "cgroups":
+            self.directories = {line[: line.index("/")]: line[line.index("/") :] for line in fields[0].split("\n")}
+        elif kind == "made":
+            device, inode, made_kind, directory, name = fields
+            self.made.append((device, int(inode), made_kind, directory, name))
+        elif kind == "file":
+            self.files.append(fields[0])
+        elif kind == "mount":
+            self.mounts.append(fields[0])
+        elif kind == "complete":
+            self.complete = True
+        elif kind == "root":
+            self.root = fields[0]
 
 
 def read_trail(container):
@@ -74,6 +80,7 @@ def undo(container):
     """
     leftovers = []
     trail = read_trail(container)
+    _attempt(leftovers, _thaw, trail.directories, trail.cgroups)
     for pid, started in reversed(trail.processes):
         _attempt(leftovers, end_process, pid, started)
     for pid, started in trail.hooks:
@@ -100,6 +107,13 @@ def _attempt(leftovers, deed, *args):
         leftovers.extend(error.leftovers)
     except (PyociError, OSError) as error:
         leftovers.append(str(error))
+
+
+def _thaw(directories, cgroups):
+    """SIGKILL does not act in a frozen v1 cgroup."""
+    freezer = directories.get("freezer", "")
+    if freezer in cgroups and cgroups[freezer] == _inode(freezer) and face.frozen(directories):
+        face.thaw(directories)
 
 
 def end_process(pid, started):
@@ -167,7 +181,7 @@ def _remove_made(root, made):
     root_fd = posix.open(root, O_PATH | posix.O_DIRECTORY)
     try:
         for device, inode, kind, directory, name in reversed(made):
-            _remove_one(root_fd, device, int(inode), kind, directory, name)
+            _remove_one(root_fd, device, inode, kind, directory, name)
     finally:
         posix.close(root_fd)
 
@@ -185,7 +199,7 @@ def _remove_one(root_fd, device, inode, kind, directory, name):
             posix.rmdir(name, dir_fd=parent)
             return
         found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
-        if found.st_mode & 0o170000 in _MADE_AS[kind] and (kind != "f" or found.st_size == 0):
+        if found.st_mode & 0o170000 in _MADE_AS.get(kind, ()) and (kind != "f" or found.st_size == 0):
             posix.unlink(name, dir_fd=parent)
     except OSError:
         return  # gone, filled or exchanged: no longer what was made

@@ -1,7 +1,7 @@
 """delete: undo what create did, newest first, then the poststop hooks.  runtime.md#delete"""
 
 from pyoci.cgroup import face
-from pyoci.errors import NoSuchContainer, WrongStatus
+from pyoci.errors import DamagedState, NoSuchContainer, WrongStatus
 from pyoci.launch.undo import undo
 from pyoci.state.status import derive
 from pyoci.state.store import Container
@@ -28,7 +28,9 @@ def delete(root, container_id, force, warn):
 def _delete_locked(container, force, warn):
     try:
         record = container.record
-    except NoSuchContainer:
+    except (NoSuchContainer, DamagedState) as error:
+        if isinstance(error, DamagedState) and not force:
+            raise
         undo(container)
         container.remove()
         if force:

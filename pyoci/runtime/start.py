@@ -5,6 +5,7 @@ import posix
 from pyoci.cgroup import face
 from pyoci.errors import OperationFailed, WrongStatus
 from pyoci.kernel import calls
+from pyoci.kernel.proc import read_file
 from pyoci.plan import wire
 from pyoci.state.status import connect_gate, derive
 
@@ -56,11 +57,7 @@ def _readiness(container, notify_socket):
 
 def _word(container):
     """The operation that init came to."""
-    fd = posix.open(container.file("word"), posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return int.from_bytes(posix.pread(fd, 4, 4), "little")
-    finally:
-        posix.close(fd)
+    return int.from_bytes(read_file(container.file("word"))[4:8], "little")
 
 
 def _failed(container, message):

@@ -14,7 +14,7 @@ The root is the caller's.  An id is checked before it is joined to a path.  Noth
 import posix
 from fcntl import LOCK_EX, LOCK_NB, flock
 
-from pyoci.errors import AlreadyExists, NoSuchContainer, StateError, SyscallError, UsageError
+from pyoci.errors import AlreadyExists, ConfigError, DamagedState, NoSuchContainer, StateError, SyscallError, UsageError
 from pyoci.kernel.proc import read_file, write_file
 from pyoci.spec.decode import decode, encode
 
@@ -57,7 +57,7 @@ class Container:
 
     @property
     def record(self):
-        """The record, a dict.  Raises NoSuchContainer where create has not finished, StateError where it is damaged."""
+        """The record, a dict.  Raises NoSuchContainer where create has not finished, DamagedState where it is not what was saved."""
         if self._record is None:
             try:
                 text = read_file(self.file("state.json"))
@@ -65,7 +65,7 @@ class Container:
                 if error.errno in (2, 20):
                     raise NoSuchContainer(self.id) from None
                 raise
-            self._record = decode(text, f"{self.path}/state.json")
+            self._record = _checked(text, f"{self.path}/state.json", self.id)
         return self._record
 
     def claim(self, config_text):
@@ -163,6 +163,35 @@ class Container:
         except OSError as error:
             raise SyscallError("rmdir", error.errno, self.path) from None
         self.unlock()
+
+
+# What save() always stores, with its type.
+_RECORD = (
+    ("bundle", str), ("rootfs", str), ("created", str), ("pid", int), ("started", int), ("last", int), ("owner", int),
+    ("process", bool), ("pid_namespace", bool), ("cgroups", dict),
+)  # fmt: skip
+
+
+def _checked(text, path, container_id):
+    """The record in `text`.  Raises DamagedState."""
+    try:
+        record = decode(text, path)
+    except ConfigError as error:
+        raise DamagedState(f"{error}; delete --force removes the container") from None
+    wrong = [name for name, kind in _RECORD if type(record.get(name)) is not kind]
+    if record.get("id") != container_id:
+        wrong.append("id")
+    if not wrong and (record["pid"] < 1 or not _are_cgroups(record["cgroups"])):
+        wrong.append("cgroups" if record["pid"] > 0 else "pid")
+    wrong += [name for name in ("hooks", "annotations", "resources") if type(record.get(name) or {}) is not dict]
+    if wrong:
+        raise DamagedState(f"{path}: damaged: {wrong[0]} is missing or not what create wrote; delete --force removes the container")
+    return record
+
+
+def _are_cgroups(directories):
+    paths = directories.values()
+    return all(type(path) is str and path[:1] == "/" for path in paths) and not {"", "devices", "freezer"}.isdisjoint(directories)
 
 
 def make_root(root):
