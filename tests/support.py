@@ -31,6 +31,7 @@ from pyoci.api import Runtime
 
 PYOCI = pathlib.Path(sys.executable).parent / "pyoci"
 TIMEOUT_S = 60
+SETTLE_S = 3
 # In every id and cgroup of this test process; a snapshot looks for it in the host's cgroups and keyrings.
 TOKEN = f"pytest{os.getpid()}"
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -230,14 +231,19 @@ class Pyoci:
 
 def wait_until_stopped(pyoci, container_id):
     """Wait for the end of the container's process, which was started by pyoci and is ours to reap."""
-    record = json.loads((pyoci.root / container_id / "state.json").read_text())
+    wait_for_end(json.loads((pyoci.root / container_id / "state.json").read_text())["pid"])
+    assert pyoci.state(container_id)["status"] == "stopped"
+
+
+def wait_for_end(pid):
+    """Wait until a process has ended, and reap it if it is ours."""
     with contextlib.suppress(ProcessLookupError):
-        pidfd = os.pidfd_open(record["pid"])
+        pidfd = os.pidfd_open(pid)
         try:
             assert select.select([pidfd], [], [], TIMEOUT_S)[0]
         finally:
             os.close(pidfd)
-    assert pyoci.state(container_id)["status"] == "stopped"
+    reap()
 
 
 def assert_one_line(done, status=1):
@@ -279,8 +285,8 @@ def snapshot(*folders):
 
 
 def assert_unchanged(before):
-    """Nothing of `before` changed, and nothing came.  Ending takes the kernel a moment, so a difference is looked at for a second."""
-    deadline_s = time.monotonic() + 1
+    """Nothing of `before` changed, and nothing came.  Ending takes the kernel a moment, so a difference is looked at for some seconds."""
+    deadline_s = time.monotonic() + SETTLE_S
     while changes := _changes(before, snapshot(*before.folders)):
         # There is no descriptor that tells of the end of a keyring or of an orphan's orphan.
         if time.monotonic() > deadline_s:
@@ -293,7 +299,8 @@ def _changes(before, after):
     for kind, was in before.kinds.items():
         now = after.kinds[kind]
         found += [f"{kind}: new: {name} {now[name]}" for name in now if name not in was]
-        found += [f"{kind}: gone: {name} {was[name]}" for name in was if name not in now]
+        if kind != "keyrings":  # those of an earlier container, which the kernel collects when it likes
+            found += [f"{kind}: gone: {name} {was[name]}" for name in was if name not in now]
         found += [f"{kind}: {name} was {was[name]}, is {now[name]}" for name in was if name in now and was[name] != now[name]]
     return found
 
@@ -364,7 +371,7 @@ def _descriptors():
 
 def _keyrings():
     with open("/proc/keys", encoding="utf-8", errors="replace") as lines:
-        return {line.split()[0]: line.strip() for line in lines if TOKEN in line}
+        return {line.split()[0]: line.partition(" keyring ")[2].strip() for line in lines if TOKEN in line}
 
 
 def _this_process():

@@ -128,6 +128,8 @@ def half_made(bundle, pyoci, operation="record"):
 
     Case.bundle = bundle
     create_until(Case, name, index, False)
+    for pid, _ in trail(pyoci, name).processes:
+        support.wait_for_end(pid)
     return name
 
 
@@ -193,7 +195,6 @@ def test_cgroup_of_the_same_path_that_others_made_is_left_alone(bundle, pyoci, s
         support.wait_until_stopped(pyoci, name)
     else:
         name = half_made(bundle, pyoci)
-    support.reap()
     places = replace_cgroups(pyoci, name, stranger.pid)
     try:
         pyoci.ok("delete", "--force", name)
