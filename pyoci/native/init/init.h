@@ -29,7 +29,9 @@ struct machine {
 	int empty;             /* a hidden directory, cloned for the next one */
 	const char *home;      /* HOME=..., or NULL */
 	char *scratch;         /* SCRATCH bytes, mapped on first use */
-	char *program;         /* the path that find_program found */
+	char *arena;           /* what is left of the memory that grab gives out */
+	size_t arena_left;
+	const char *program;   /* the path that find_program found */
 	bool in_place;         /* the working directory is entered */
 	struct failure failure;
 };
@@ -38,8 +40,10 @@ struct machine {
 
 int fail(struct machine *m, enum step step, long error, const char *text);
 int fail_item(struct machine *m, enum step step, long error, uint32_t item, const char *text);
-/* Memory that lasts until the end: init has no heap. NULL with the failure filled. */
+/* Zeroed memory that lasts until the end, of 0 bytes the scratch memory: init has no heap. NULL with the failure filled. */
 char *grab(struct machine *m, size_t bytes);
+/* A copy of the text that lasts, with `before` put in front; NULL likewise. */
+char *keep_text(struct machine *m, const char *before, const char *text);
 
 /* report.c: the channel */
 int receive_until(struct machine *m, uint32_t wanted, uint32_t *index);

@@ -4,23 +4,51 @@
 
 #include "init.h"
 
-enum { READ_WRITE = 3, PRIVATE = 2, ANONYMOUS = 0x20, SHARED = 1 };
+enum { READ_WRITE = 3, PRIVATE = 2, ANONYMOUS = 0x20, SHARED = 1, ARENA = 65536 };
 
-char *grab(struct machine *m, size_t bytes)
+static char *map_memory(struct machine *m, size_t length)
 {
-	size_t length = bytes ? bytes : SCRATCH;
-	long memory;
+	long memory = CALL6(mmap, NULL, length, READ_WRITE, PRIVATE | ANONYMOUS, -1, 0);
 
-	if (!bytes && m->scratch)
-		return m->scratch;
-	memory = CALL6(mmap, NULL, length, READ_WRITE, PRIVATE | ANONYMOUS, -1, 0);
 	if (memory < 0 && memory > -4096) {
 		fail(m, STEP_MMAP, memory, NULL);
 		return NULL;
 	}
-	if (!bytes)
-		m->scratch = (char *)(uintptr_t)memory;
 	return (char *)(uintptr_t)memory;
+}
+
+char *grab(struct machine *m, size_t bytes)
+{
+	char *memory;
+
+	if (!bytes) {
+		if (!m->scratch)
+			m->scratch = map_memory(m, SCRATCH);
+		return m->scratch;
+	}
+	bytes = (bytes + 7) & ~(size_t)7;
+	if (bytes > m->arena_left) {
+		size_t length = bytes > ARENA ? bytes : ARENA;
+
+		m->arena = map_memory(m, length);
+		m->arena_left = m->arena ? length : 0;
+		if (!m->arena)
+			return NULL;
+	}
+	memory = m->arena;
+	m->arena += bytes;
+	m->arena_left -= bytes;
+	return memory;
+}
+
+char *keep_text(struct machine *m, const char *before, const char *text)
+{
+	size_t length = strlen(before) + strlen(text) + 1;
+	char *copy = grab(m, length);
+
+	if (copy)
+		put_text(put_text(copy, copy + length, before), copy + length, text);
+	return copy;
 }
 
 void let_go(struct machine *m, int keep)
@@ -40,9 +68,10 @@ void let_go(struct machine *m, int keep)
 	m->scratch = NULL;
 	/* The stack below this frame served paths; a container that waits for days needs none of it. */
 	{
-		uintptr_t page = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)4095;
+		/* Below this frame, and below what the ABI lets it use without moving the stack pointer. */
+		uintptr_t page = ((uintptr_t)__builtin_frame_address(0) - 512) & ~(uintptr_t)4095;
 
-		CALL3(madvise, (void *)(page - 4096 * 16), 4096 * 15, MADV_DONTNEED);
+		CALL3(madvise, (void *)(page - 4096 * 16), 4096 * 16, MADV_DONTNEED);
 	}
 }
 

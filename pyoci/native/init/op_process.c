@@ -202,17 +202,10 @@ static char *home_of_line(char *line, int64_t uid)
 	return fields[5];
 }
 
-/* HOME=... into memory that lasts. */
 static int keep_home(struct machine *m, const char *home)
 {
-	char *copy = grab(m, PATH_MAX);
-
-	if (!copy)
-		return -1;
-	m->home = copy;
-	copy = put_text(copy, copy + PATH_MAX, "HOME=");
-	put_text(copy, m->home + PATH_MAX, *home ? home : "/");
-	return 0;
+	m->home = keep_text(m, "HOME=", *home ? home : "/");
+	return m->home ? 0 : -1;
 }
 
 OPERATION(home)
@@ -263,34 +256,39 @@ static long check_program(const char *path)
 	return CALL4(faccessat2, AT_FDCWD, path, 1 /* X_OK */, AT_EACCESS);
 }
 
+static int keep_program(struct machine *m, const char *path)
+{
+	m->program = keep_text(m, "", path);
+	return m->program ? 0 : -1;
+}
+
 OPERATION(find_program)
 {
+	char path[PATH_MAX];
 	const char *dir = a->search_;
 	long error, last = ENOENT;
 
-	m->program = grab(m, PATH_MAX);
-	if (!m->program)
-		return -1;
 	if (!dir) {
-		put_text(m->program, m->program + PATH_MAX, a->name_);
-		error = check_program(m->program);
-		return error < 0 ? fail(m, STEP_FIND_PROGRAM, error, a->name_) : 0;
+		error = check_program(a->name_);
+		return error < 0 ? fail(m, STEP_FIND_PROGRAM, error, a->name_) : keep_program(m, a->name_);
 	}
 	while (dir) {
-		char *to = m->program;
-		const char *end = to + PATH_MAX;
+		char *to = path;
+		const char *end = path + sizeof path;
 
 		while (*dir && *dir != ':' && to + 2 < end)
 			*to++ = *dir++;
-		if (to == m->program)
+		if (to == path)
 			*to++ = '.';
 		*to++ = '/';
-		put_text(to, end, a->name_);
-		error = check_program(m->program);
+		/* A path that does not fit names no file (ENAMETOOLONG), and must not be cut to one that is there. */
+		error = (size_t)(end - to) > strlen(a->name_) ? check_program((put_text(to, end, a->name_), path)) : -ENAMETOOLONG;
 		if (error >= 0)
-			return 0;
+			return keep_program(m, path);
 		if (error == -EACCES || error == -EISDIR)
 			last = EACCES;
+		while (*dir && *dir != ':')
+			dir++;
 		dir = *dir ? dir + 1 : NULL;
 	}
 	return fail_item(m, STEP_FIND_PROGRAM, last, 1, a->name_);
