@@ -74,8 +74,7 @@ def make_cgroup(launch, lines):
         if error.errno == EEXIST:  # another create was faster: what it made is not ours to remove
             launch.note("inode", error.on, "0")
         raise
-    for path, inode in face.identities(made).items():
-        launch.note("inode", path, str(inode))
+    launch.note_all([("inode", path, str(inode)) for path, inode in face.identities(made).items()])
 
 
 def delegate_cgroup(launch, uid):

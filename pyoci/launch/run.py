@@ -86,10 +86,15 @@ class Launch:
         self.state = state
         self.console = -1
 
+    def note_all(self, lines):
+        """The same for several lines at once."""
+        if self.journal >= 0 and lines:
+            note(self.journal, *lines)
+
     def note(self, *fields):
         """Write down in the journal what is about to be done; an exec has none."""
         if self.journal >= 0:
-            note(self.journal, *fields)
+            note(self.journal, fields)
 
     def carry_out(self, end=None):
         """Run the list up to its `end` operation (the gate), or until init becomes the process.  Raises OperationFailed."""

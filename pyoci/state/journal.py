@@ -28,11 +28,11 @@ def open_journal(path):
         raise SyscallError("open", error.errno, path) from None
 
 
-def note(fd, *fields):
-    """Append one line.  Raises SyscallError: what can't be written down isn't done."""
-    line = "\t".join(fields).encode("utf-8", "surrogateescape") + b"\0\n"
+def note(fd, *lines):
+    """Append lines, each a sequence of fields, in one write.  Raises SyscallError: what can't be written down isn't done."""
+    text = "".join(["\t".join(fields) + "\0\n" for fields in lines]).encode("utf-8", "surrogateescape")
     try:
-        if posix.write(fd, line) != len(line):
+        if posix.write(fd, text) != len(text):
             raise SyscallError("write", 28, "journal")
     except OSError as error:
         raise SyscallError("write", error.errno, "journal") from None
