@@ -1,0 +1,88 @@
+"""exec: a process object and what the container has -> one act."""
+
+import pytest
+from compiling import FILTER, in_order, names, one, place, some
+
+from pyoci.compile.joining import Joining, compile_exec
+
+USER, PID, MNT, NET, TIME = 0x10000000, 0x20000000, 0x20000, 0x40000000, 0x80
+PROCESS = {"args": ["sh"], "cwd": "/", "user": {"uid": 0, "gid": 0}}
+
+
+def joining(*flags, **more):
+    found = Joining([(flag, f"/proc/9/ns/{flag}") for flag in flags], {"cpu": "/c/cpu", "pids": "/c/pids"}, 9)
+    for name, value in more.items():
+        setattr(found, name, value)
+    return found
+
+
+def execute(facts, **members):
+    return compile_exec({**PROCESS, **members}, facts)
+
+
+def test_namespaces_are_opened_and_joined_in_their_order_the_user_namespace_last():
+    ops = execute(joining(NET, PID, MNT, USER))
+    assert some(ops, "open_namespace", "spawn", "join", "become_root") == [
+        ("open_namespace", NET, f"/proc/9/ns/{NET}", 4),
+        ("open_namespace", PID, f"/proc/9/ns/{PID}", 5),
+        ("open_namespace", MNT, f"/proc/9/ns/{MNT}", 6),
+        ("open_namespace", USER, f"/proc/9/ns/{USER}", 7),
+        ("spawn", 0, 5, 0, 0),
+        ("join", NET, 4),
+        ("join", MNT, 6),
+        ("join", USER, 7),
+        ("become_root",),
+    ]
+
+
+def test_process_of_a_container_without_namespaces_of_its_own_joins_none():
+    ops = execute(joining(root="/proc/9/root"))
+    assert not {"open_namespace", "join", "become_root"} & set(names(ops))
+    assert one(ops, "spawn").args == (0, -1, 0, 0)
+
+
+def test_root_is_opened_before_namespaces_change_what_its_path_means():
+    ops = execute(joining(NET, root="/proc/9/root"))
+    assert some(ops, "open_rootfs", "change_root") == [("open_rootfs", "/proc/9/root", 0), ("change_root",)]
+    assert in_order(ops, "open_rootfs", "join", "change_root")
+
+
+def test_limits_of_the_cgroup_hold_before_the_user_runs():
+    ops = execute(joining(MNT))
+    entered = place(ops, "enter_cgroup")
+    assert ops[entered].overlapped and ops[entered].args == (["cpu\t/c/cpu", "pids\t/c/pids"], 9)
+    assert place(ops, "wait_for", index=entered) < place(ops, "become_user")
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_filter_stands_where_create_puts_it(private):
+    ops = execute(joining(seccomp=FILTER), noNewPrivileges=private, capabilities={"bounding": []})
+    assert (place(ops, "seccomp") > place(ops, "capabilities")) == private
+    assert names(ops).count("seccomp") == 1
+
+
+def test_denied_setgroups_keeps_the_groups():
+    assert one(execute(joining(USER, keep_groups=True)), "become_user").args[3] == 1
+    assert one(execute(joining(USER)), "become_user").args[3] == 0
+
+
+def test_terminal_is_sent_once_all_that_can_fail_before_execve_is_done():
+    ops = execute(joining(MNT, console_socket="/s"), terminal=True, consoleSize={"width": 70000, "height": 5})
+    assert one(ops, "open_console").args == (5, 65535, 5, 0, 0)
+    assert one(ops, "send_console").args == ("/s", 5)
+    assert in_order(ops, "open_console", "find_program", "send_console", "execute")
+
+
+def test_pidfd_is_told_to_be_of_a_further_process():
+    assert some(execute(joining(pidfd_socket="/p")), "send_pidfd") == [("send_pidfd", "/p", "setns")]
+
+
+def test_score_limits_and_preserved_descriptors_are_the_process_objects():
+    ops = execute(joining(preserve_fds=2), oomScoreAdj=-1, rlimits=[{"type": "RLIMIT_CPU", "soft": 1, "hard": 2}])
+    assert some(ops, "score_oom", "limit_process") == [("score_oom", -1), ("limit_process", 0, 1, 2, "RLIMIT_CPU")]
+    assert (one(ops, "spawn").args[2], one(ops, "close_on_execute").args) == (2, (2,))
+
+
+def test_exec_makes_nothing_of_a_container():
+    kinds = set(names(execute(joining(MNT, PID, USER, console_socket="/s"), terminal=True)))
+    assert not kinds & {"claim", "listen", "make_cgroup", "limit", "mount", "pivot", "record", "write_pid", "gate", "keyring", "hide", "unshare"}
