@@ -24,3 +24,11 @@ def operation(container, index):
         return ops[index - (record["last"] + 1 - len(ops))]
     except Exception:  # noqa: BLE001 - whatever is wrong with the stored config, the failure itself must be told
         return Op("undo", "")
+
+
+def with_line(container, error):
+    """The error, knowing on which line of the container's config.json its origin stands."""
+    from pyoci.spec.locate import locate
+
+    error.line = locate(container.config_text(), error.origin)
+    return error

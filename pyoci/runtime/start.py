@@ -64,19 +64,19 @@ def _failed(container, message):
     """Init's failure record; the operation is found in the plan, which is made again from the stored config."""
     from pyoci.launch.explain import init_failure  # cold
     from pyoci.launch.undo import end_process
-    from pyoci.runtime.replan import operation  # cold
+    from pyoci.runtime.replan import operation, with_line
 
     end_process(container.record["pid"], container.record["started"])  # whoever reads the error finds it stopped
-    raise init_failure(operation(container, message.index), message)
+    raise with_line(container, init_failure(operation(container, message.index), message))
 
 
 def _ended_silently(container, reached):
     from pyoci.launch.explain import silent_death  # cold
     from pyoci.launch.undo import end_process
-    from pyoci.runtime.replan import operation  # cold
+    from pyoci.runtime.replan import operation, with_line
 
     end_process(container.record["pid"], container.record["started"])
-    raise silent_death(operation(container, reached), None, container.record["cgroups"])
+    raise with_line(container, silent_death(operation(container, reached), None, container.record["cgroups"]))
 
 
 def _poststart(container):
@@ -87,6 +87,8 @@ def _poststart(container):
     record = container.record
     try:
         run_hooks("poststart", record, "running", record["pid"])
-    except OperationFailed:
+    except OperationFailed as error:
+        from pyoci.runtime.replan import with_line
+
         end_process(record["pid"], record["started"])
-        raise
+        raise with_line(container, error) from None
