@@ -61,8 +61,8 @@ def test_the_documented_calls_are_enough(calls, no_new_privileges, confined):
 
 
 def test_many_variables_take_mmap(confined):
-    assert confined(WITH, True, variables=1000).returncode == 128 + signal.SIGSYS
-    assert confined([*WITH, "mmap"], True, variables=1000).returncode == PROGRAM_STATUS
+    assert confined(WITH, True, variables=20_000).returncode == 128 + signal.SIGSYS
+    assert confined([*WITH, "mmap"], True, variables=20_000).returncode == PROGRAM_STATUS
 
 
 @pytest.mark.parametrize("call", [call for call in WITHOUT if call not in PROGRAM_CALLS])
