@@ -94,10 +94,15 @@ def compile_container(container_id, bundle, config, facts):
         owner = namespaces.host_id(linux.get("uidMappings") or (), user.get("uid") or 0)
         ops.append(Op("delegate_cgroup", "linux.cgroupsPath", owner))
     _limit(ops, before, False)
-    road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel)
+    into = None
+    if facts.layout.version == 2:
+        # clone3 puts init there at once, with every limit in force; a later move waits for the kernel's RCU.
+        _limit(ops, after, False)
+        into, after = directories[""], []
+    road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel, into)
     _score(ops, config.get("process") or {})
     namespaces.enter(ops, spaces, linux, road)
-    entered = _place(ops, directories, after)
+    entered = -1 if into else _place(ops, directories, after)
     wait = _Waiting(spaces, entered)
     _session(ops, container_id, facts)
     mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
@@ -150,6 +155,8 @@ def _place(ops, directories, limits):
 
 
 def _wait_for_all(ops, entered, limits):
+    if entered < 0:
+        return
     last = entered + len(limits)
     ops.append(Op("wait_for", "linux.resources" if last > entered else "linux.cgroupsPath", last))
 

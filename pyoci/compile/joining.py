@@ -38,7 +38,7 @@ def compile_exec(process, facts):
     for flag, path in facts.namespaces:
         slots[flag] = SLOT_FREE + len(slots)
         ops.append(Op("open_namespace", "default", flag, path, slots[flag]))
-    ops.append(Op("spawn", "default", 0, slots.get(CLONE_NEWPID, -1), facts.preserve_fds, 0))
+    ops.append(Op("spawn", "default", 0, slots.get(CLONE_NEWPID, -1), facts.preserve_fds, 0, None))
     score = process.get("oomScoreAdj")
     if score is not None:
         ops.append(Op("score_oom", "process.oomScoreAdj", score))

@@ -60,7 +60,7 @@ class Namespaces:
         return -1
 
 
-def spawn(ops, namespaces, linux, preserve, kernel):
+def spawn(ops, namespaces, linux, preserve, kernel, cgroup):
     """Open what is joined, start init, and write the maps: HOST's part, and INIT's steps into its namespaces."""
     for flag, path, origin, slot in namespaces.joined:
         ops.append(Op("open_namespace", origin, flag, path, slot))
@@ -71,7 +71,7 @@ def spawn(ops, namespaces, linux, preserve, kernel):
     late_time = namespaces.new & CLONE_NEWTIME and kernel < TIME_AT_EXECVE
     slow = joins_user or late_time or (others and new & CLONE_NEWUSER)
     makes_user = new & CLONE_NEWUSER
-    ops.append(Op("spawn", ORIGIN, 0 if slow else new, pid_slot, preserve, int(bool(makes_user and not slow))))
+    ops.append(Op("spawn", ORIGIN, 0 if slow else new, pid_slot, preserve, int(bool(makes_user and not slow)), cgroup))
     if makes_user and not slow:
         _map_ids(ops, linux)
     return slow, others, makes_user, late_time

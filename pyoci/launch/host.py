@@ -87,21 +87,23 @@ def limit(launch, controller, file, values, optional):
     write(launch.directories, Write(AFTER, controller, file, values, "", bool(optional)))
 
 
-def spawn(launch, flags, pid_slot, preserve, raise_capabilities):
+def spawn(launch, flags, pid_slot, preserve, raise_capabilities, cgroup):
     """Start init and hand it the whole plan."""
     from pyoci.launch.run import sealed_init  # run imports this module
 
     exe = sealed_init()
+    cgroup_fd = posix.open(cgroup, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC) if cgroup else -1
     ours, theirs = calls.socketpair()
     launch.channel = ours
     try:
         launch.pid, launch.pidfd = calls.spawn(
-            flags, exe_fd=exe, channel_fd=theirs, channel_number=3 + preserve, pid_namespace_fd=launch.fds.get(pid_slot, -1),
+            flags, exe_fd=exe, channel_fd=theirs, channel_number=3 + preserve, cgroup_fd=cgroup_fd, pid_namespace_fd=launch.fds.get(pid_slot, -1),
             raise_capabilities=raise_capabilities,
         )  # fmt: skip
     finally:
-        posix.close(exe)
-        posix.close(theirs)
+        for fd in (exe, theirs, cgroup_fd):
+            if fd >= 0:
+                posix.close(fd)
     launch.begin()
     if launch.word_fd < 0:
         launch.word_fd = posix.memfd_create("word", 1)

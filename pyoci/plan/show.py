@@ -65,7 +65,7 @@ _TELLERS = {
     "make_cgroup": lambda a: f"make the cgroup {_cgroup(a['directories'])}",
     "delegate_cgroup": lambda a: f"give the cgroup to uid {a['uid']}",
     "limit": lambda a: f"write {', '.join(a['values'])} to {a['file']}",
-    "spawn": lambda a: f"start init in new namespaces: {namespaces(a['flags']) or 'none'}",
+    "spawn": lambda a: f"start init in new namespaces: {namespaces(a['flags']) or 'none'}" + (f", in {a['cgroup']}" if a["cgroup"] else ""),
     "map_ids": lambda a: f"map uids {' '.join(a['uid_map'].split())}, gids {' '.join(a['gid_map'].split())}",
     "enter_cgroup": lambda a: "place init in its cgroups",
     "score_oom": lambda a: f"set oom_score_adj to {a['value']}",

@@ -27,7 +27,7 @@ def test_namespaces_are_opened_and_joined_in_their_order_the_user_namespace_last
         ("open_namespace", PID, f"/proc/9/ns/{PID}", 5),
         ("open_namespace", MNT, f"/proc/9/ns/{MNT}", 6),
         ("open_namespace", USER, f"/proc/9/ns/{USER}", 7),
-        ("spawn", 0, 5, 0, 0),
+        ("spawn", 0, 5, 0, 0, None),
         ("join", NET, 4),
         ("join", MNT, 6),
         ("join", USER, 7),
@@ -38,7 +38,7 @@ def test_namespaces_are_opened_and_joined_in_their_order_the_user_namespace_last
 def test_process_of_a_container_without_namespaces_of_its_own_joins_none():
     ops = execute(joining(root="/proc/9/root"))
     assert not {"open_namespace", "join", "become_root"} & set(names(ops))
-    assert one(ops, "spawn").args == (0, -1, 0, 0)
+    assert one(ops, "spawn").args == (0, -1, 0, 0, None)
 
 
 def test_root_is_opened_before_namespaces_change_what_its_path_means():
