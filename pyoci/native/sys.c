@@ -22,6 +22,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -144,6 +145,9 @@ __attribute__((noreturn, noinline)) static void become_init(struct child *child)
 	if (syscall(SYS_close_range, channel + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		goto fail;
 	snprintf(number, sizeof number, "%d", child->channel_number);
+	/* Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across execve: a container begins with the defaults. */
+	for (int signal_number = 1; signal_number < NSIG; signal_number++)
+		sigaction(signal_number, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	syscall(SYS_execveat, exe, "", argv, envp, AT_EMPTY_PATH);
@@ -321,7 +325,8 @@ int sys_unix_listen(const char *path, int backlog)
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, backlog) < 0) {
+	/* Before it has a name: whatever the caller's umask is, nobody else may connect (unix(7): that takes write permission). */
+	if (fchmod(fd, 0600) < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, backlog) < 0) {
 		error = -errno;
 		close(fd);
 		return error;
