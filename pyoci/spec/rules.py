@@ -18,6 +18,7 @@ STRICTER = {
     "rlimit-unknown": ("config.md#posix-process", "an rlimit type that Linux does not have"),
     "rlimit-duplicate": ("config.md#posix-process", "an rlimit type given twice"),
     "rlimit-soft-above-hard": ("config.md#posix-process", "an rlimit whose soft limit is above its hard limit"),
+    "id-none": ("config.md#posix-platform-user", "the uid or gid 4294967295, which to the kernel means: as it is"),
     "oom-score-range": ("config.md#linux-process", "an oomScoreAdj outside -1000..1000"),
     "nul": ("config.md", "a NUL byte in a string that goes to the kernel: paths, args, env, options, labels"),
     "mount-destination": ("config.md#mounts", "an empty mount destination, or one that is the rootfs itself"),

@@ -395,6 +395,16 @@ def _check_version(version):
         raise _refused("version-major", "ociVersion", f"{_quoted(version)} is of another major version than 1")
 
 
+def _user_rules(user):
+    """2**32 - 1 means "as it is" to setresuid(2) and setresgid(2): the process would stay root."""
+    for name in ("uid", "gid"):
+        if user.get(name) == _UINT32[1]:
+            raise _refused("id-none", f"user.{name}", f"{_UINT32[1]} is no id")
+    if _UINT32[1] in (user.get("additionalGids") or ()):
+        index = user["additionalGids"].index(_UINT32[1])
+        raise _refused("id-none", f"user.additionalGids[{index}]", f"{_UINT32[1]} is no id")
+
+
 def _process_document_rules(process):
     warnings = []
     _process_rules(process, "", warnings)
@@ -411,6 +421,7 @@ def _process_rules(process, prefix, warnings):
         if entry.find("=") < 1:
             raise _bad_environment(index, entry)
     _rlimit_rules(process.get("rlimits") or ())
+    _user_rules(process.get("user") or {})
     if not -1000 <= (process.get("oomScoreAdj") or 0) <= 1000:
         raise _refused("oom-score-range", "oomScoreAdj", f"{_shown(process['oomScoreAdj'])} is not in -1000..1000")
     size = process.get("consoleSize") or {}
