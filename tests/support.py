@@ -28,6 +28,7 @@ import tempfile
 import time
 
 from pyoci.api import Runtime
+from pyoci.spec.names import CAPABILITIES
 
 PYOCI = pathlib.Path(sys.executable).parent / "pyoci"
 TIMEOUT_S = 60
@@ -40,7 +41,17 @@ APPLETS = (
     "mkdir", "mkfifo", "mknod", "mount", "mv", "nc", "pidof", "ps", "pwd", "readlink", "rm", "sed", "sleep", "sort", "stat", "tail",
     "test", "touch", "tr", "true", "tty", "umount", "wc", "[",
 )  # fmt: skip
+
+
+def held_capabilities():
+    """The permitted set of this process, as a mask."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("CapPrm:")), 16)
+
+
 NAMESPACES = ("pid", "network", "ipc", "uts", "mount")
+# What this host can give; a container without process.capabilities holds none.
+HELD = [name for name, number in CAPABILITIES.items() if held_capabilities() >> number & 1]
 CONFIG = {
     "ociVersion": "1.2.0",
     "process": {
@@ -49,6 +60,7 @@ CONFIG = {
         "env": ["PATH=/bin", "TERM=xterm"],
         "cwd": "/",
         "noNewPrivileges": True,
+        "capabilities": {name: HELD for name in ("bounding", "effective", "permitted")},
     },
     "root": {"path": "rootfs", "readonly": False},
     "hostname": "test",

@@ -28,10 +28,8 @@ def environment(process, extra=()):
 
 
 def capability_masks(process):
-    """{set: mask}, or None where the config names none.  Unknown names are left out."""
-    sets = process.get("capabilities")
-    if sets is None:
-        return None
+    """{set: mask}; what is not named is not held.  Unknown names are left out."""
+    sets = process.get("capabilities") or {}
     masks = {}
     for name in SETS:
         mask = 0
@@ -59,31 +57,25 @@ def identity(ops, process, origin, masks, seccomp, preserve, *, keep_groups=Fals
     if uid and not process.get("terminal"):
         ops.append(Op("own_stdio", f"{origin}.user", uid))
     ops.append(Op("change_directory", f"{origin}.cwd", cwd, 0))
-    if masks:
-        ops.append(Op("bound_capabilities", f"{origin}.capabilities.bounding", masks["bounding"]))
-    # A filter that is installed after this takes privilege, which is let go of after it.
-    borrowed = masks is None and uid and seccomp and not private
-    keep = int(masks is not None or bool(borrowed))
-    ops.append(Op("become_user", f"{origin}.user", uid, gid, pack(f"<{len(groups)}I", *groups), int(keep_groups), keep))
+    sets = process.get("capabilities")
+    bounding = "default" if sets is None else f"{origin}.capabilities" + ".bounding" * ("bounding" in sets)
+    named = "default" if sets is None else f"{origin}.capabilities"
+    ops.append(Op("bound_capabilities", bounding, masks["bounding"]))
+    ops.append(Op("become_user", f"{origin}.user", uid, gid, pack(f"<{len(groups)}I", *groups), int(keep_groups)))
     umask = user.get("umask")
     ops.append(Op("set_umask", f"{origin}.user.umask" if umask is not None else "default", DEFAULT_UMASK if umask is None else umask))
     if seccomp and not private:
         # From here on init makes only calls that docs/seccomp.md lists.
         _program(ops, process, origin, cwd)
         ops.append(Op("seccomp", "linux.seccomp", seccomp[0], seccomp[1]))
-        if borrowed:
-            ops.append(Op("capabilities", f"{origin}.user", 0, 0, 0, 0))
-        _capabilities(ops, origin, masks)
+        _capabilities(ops, named, masks)
     else:
-        _capabilities(ops, origin, masks)
+        _capabilities(ops, named, masks)
         _program(ops, process, origin, cwd)
 
 
 def _capabilities(ops, origin, masks):
-    if masks:
-        ops.append(
-            Op("capabilities", f"{origin}.capabilities", masks["effective"], masks["permitted"], masks["inheritable"], masks["ambient"])
-        )
+    ops.append(Op("capabilities", origin, masks["effective"], masks["permitted"], masks["inheritable"], masks["ambient"]))
 
 
 def _program(ops, process, origin, cwd):

@@ -78,7 +78,7 @@ TABLE = (
     ("set_umask", INIT, "mask:i", "umask(2)", "set the file mode creation mask"),
     ("own_stdio", INIT, "uid:i", "chown(2)", "give the standard streams to the user"),
     ("bound_capabilities", INIT, "mask:i", "capabilities(7)", "drop capabilities from the bounding set"),
-    ("become_user", INIT, "uid:i gid:i groups:b keep_groups:i keep_capabilities:i", "credentials(7)", "become the user of the process"),
+    ("become_user", INIT, "uid:i gid:i groups:b keep_groups:i", "credentials(7)", "become the user of the process"),
     ("capabilities", INIT, "effective:i permitted:i inheritable:i ambient:i", "capabilities(7)", "set the capability sets"),
     ("change_directory", INIT, "path:s late:i", "chdir(2)", "enter the working directory and check that it is inside"),
     ("home", INIT, "uid:i", "passwd(5)", "find HOME in the container's own passwd file"),

@@ -85,11 +85,10 @@ OPERATION(become_user)
 		if (error < 0)
 			return fail(m, STEP_SETGROUPS, error, NULL);
 	}
-	if (a->keep_capabilities_) {
-		error = CALL5(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
-		if (error < 0)
-			return fail(m, STEP_PRCTL, error, "PR_SET_KEEPCAPS");
-	}
+	/* `capabilities`, which always comes after this, sets what the process may hold. */
+	error = CALL5(prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0);
+	if (error < 0)
+		return fail(m, STEP_PRCTL, error, "PR_SET_KEEPCAPS");
 	error = CALL3(setresgid, (uint32_t)a->gid_, (uint32_t)a->gid_, (uint32_t)a->gid_);
 	if (error < 0)
 		return fail(m, STEP_SETRESGID, error, NULL);
