@@ -79,7 +79,7 @@ def _program_failure(op, step, message):
     if op.name == "find_program" and message.item:
         reason = "permission denied" if message.errno == EACCES else "executable file not found in $PATH"
     elif message.errno == EISDIR:
-        reason = "is a directory"
+        reason = "is a directory: permission denied"  # dockerd 20.10 and podman know the latter only, newer ones both
     elif step == "find program" and message.errno in (ENOENT, ENOTDIR):
         reason = f"stat {name}: {posix.strerror(message.errno).lower()}"
     else:
