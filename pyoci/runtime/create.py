@@ -9,13 +9,13 @@ from time import gmtime, strftime, time_ns
 from pyoci.cgroup.layout import read_layout
 from pyoci.compile.container import Facts, compile_container
 from pyoci.errors import CleanupError, ConfigError, OperationFailed, PyociError, SyscallError
-from pyoci.kernel.proc import read_file
 from pyoci.launch.run import Launch
 from pyoci.plan.ops import NUMBER
+from pyoci.runtime.facts import check_rootfs, exists, load_filter, meaningless_labels, real_path
 from pyoci.spec.decode import decode, encode, read_document
 from pyoci.spec.names import SPEC_VERSION
 from pyoci.spec.validate import unsupported, validate
-from pyoci.state.store import Container, make_root
+from pyoci.state.store import Container
 
 _GATE = NUMBER["gate"]
 
@@ -41,7 +41,7 @@ class Options:
 def real_bundle(bundle):
     """The bundle's absolute path with no link in it, as the state and the hooks show it; as it is where it can't be opened."""
     try:
-        return _real_path(bundle)
+        return real_path(bundle)
     except OSError:
         return bundle  # reading its config.json says what is wrong
 
@@ -66,34 +66,11 @@ def make_plan(root, container_id, bundle, config, options, warn):
     return plan, facts
 
 
-LABELS = (("process", "apparmorProfile", "AppArmor"), ("process", "selinuxLabel", "SELinux"), ("linux", "mountLabel", "SELinux"))
-
-
-def meaningless_labels(config, warn):
-    """The labels of security modules that this host does not have: they are told and left out.  config.md#linux-process"""
-    found = []
-    for section, name, module in LABELS:
-        if (config.get(section) or {}).get(name) and not has_module(module):
-            warn(f"{section}.{name}: left out, since {module} is not enabled on this host")
-            found.append(name)
-    return found
-
-
-def has_module(name):
-    """Whether the security module is enabled.  apparmor_module(7), selinuxfs"""
-    if name == "SELinux":
-        return _exists("/sys/fs/selinux/enforce")
-    try:
-        return read_file("/sys/module/apparmor/parameters/enabled")[:1] == b"Y"
-    except SyscallError:
-        return False
-
-
 def gather_facts(root, container_id, bundle, config, options, warn):
     """What the compiler needs to know of this host and this call."""
     release = posix.uname().release.split(".")
     facts = Facts(read_layout(), (int(release[0]), int(release[1].partition("-")[0])), check_rootfs(bundle, config))
-    facts.has_kcore = _exists("/proc/kcore")
+    facts.has_kcore = exists("/proc/kcore")
     seccomp = (config.get("linux") or {}).get("seccomp")
     if seccomp:
         facts.seccomp = load_filter(root, seccomp)
@@ -108,65 +85,6 @@ def gather_facts(root, container_id, bundle, config, options, warn):
     facts.pidfd_socket = options.pidfd_socket
     _check_preserved(facts)
     return facts
-
-
-def load_filter(root, seccomp):
-    """(flags, filter) for linux.seccomp, or None if it asks for none."""
-    from pyoci.seccomp.cache import load  # only where a filter is asked for
-
-    make_root(root)
-    found = load(seccomp, f"{root}/@seccomp")
-    return (found[1], found[0]) if found else None
-
-
-def check_rootfs(bundle, config):
-    """The absolute path of the rootfs.  Raises ConfigError where it is missing, no directory, or leads through a link."""
-    root = config.get("root") or {}
-    path = root.get("path") or ""
-    full = path if path[:1] == "/" else f"{bundle}/{path}"
-    parts = [part for part in full.split("/") if part and part != "."]
-    if ".." in parts:
-        parts = _lexical(parts)
-    clean = "/" + "/".join(parts)
-    try:
-        found = posix.stat(clean)
-    except OSError as error:
-        raise ConfigError("root.path", f"{path!r}: {posix.strerror(error.errno).lower()}", "config.md#root") from None
-    if found.st_mode & 0o170000 != 0o040000:
-        raise ConfigError("root.path", f"{path!r} is no directory", "config.md#root")
-    real = _real_path(clean)
-    if real != clean:
-        raise ConfigError(
-            "root.path", f"invalid rootfs: not an absolute path, or a symlink: {path!r} leads to {real}", "config.md#root"
-        )
-    return clean
-
-
-def _lexical(parts):
-    found = []
-    for part in parts:
-        if part == "..":
-            del found[-1:]
-        else:
-            found.append(part)
-    return found
-
-
-def _real_path(path):
-    """Where the kernel says that the path leads, links followed."""
-    fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
-    try:
-        return posix.readlink(f"/proc/self/fd/{fd}")
-    finally:
-        posix.close(fd)
-
-
-def _exists(path):
-    try:
-        posix.stat(path)
-    except OSError:
-        return False
-    return True
 
 
 def _check_console(config, options):

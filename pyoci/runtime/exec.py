@@ -8,7 +8,7 @@ from pyoci.errors import ConfigError, PyociError, SyscallError, WrongStatus
 from pyoci.kernel import calls
 from pyoci.kernel.proc import put_file, read_file, start_time
 from pyoci.launch.run import Launch
-from pyoci.runtime.create import load_filter, meaningless_labels
+from pyoci.runtime.facts import load_filter, meaningless_labels
 from pyoci.spec.validate import unsupported_process, validate_process
 from pyoci.state.status import derive
 from pyoci.state.store import Container

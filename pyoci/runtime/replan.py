@@ -11,7 +11,7 @@ def operation(container, index):
     What create knew of its call (sockets, pid file) only adds operations that are HOST's, before the gate: the index is
     counted from the end, and the operations after the gate depend on the config alone.
     """
-    from pyoci.runtime.create import load_filter
+    from pyoci.runtime.facts import load_filter
 
     record = container.record
     config = container.config()

@@ -1,0 +1,98 @@
+"""What only this host can say: its security modules, where a rootfs really lies, compiled filters.  For create and exec."""
+
+import posix
+
+from pyoci.errors import ConfigError, SyscallError
+from pyoci.kernel.proc import read_file
+from pyoci.state.store import make_root
+
+LABELS = (("process", "apparmorProfile", "AppArmor"), ("process", "selinuxLabel", "SELinux"), ("linux", "mountLabel", "SELinux"))
+
+
+def meaningless_labels(config, warn):
+    """The labels of security modules that this host does not have: they are told and left out.  config.md#linux-process"""
+    found = []
+    for section, name, module in LABELS:
+        if (config.get(section) or {}).get(name) and not has_module(module):
+            warn(f"{section}.{name}: left out, since {module} is not enabled on this host")
+            found.append(name)
+    return found
+
+
+def has_module(name):
+    """Whether the security module is enabled.  apparmor_module(7), selinuxfs"""
+    if name == "SELinux":
+        return exists("/sys/fs/selinux/enforce")
+    try:
+        return read_file("/sys/module/apparmor/parameters/enabled")[:1] == b"Y"
+    except SyscallError:
+        return False
+
+
+def load_filter(root, seccomp):
+    """(flags, filter) for linux.seccomp, or None if it asks for none."""
+    from pyoci.seccomp.cache import load  # only where a filter is asked for
+
+    found = load(seccomp, _filters(root))
+    return (found[1], found[0]) if found else None
+
+
+def _filters(root):
+    """Where compiled filters are kept, or "": the host's root has one place for all state roots (docs/decisions/0013)."""
+    shared = "/run/pyoci" if posix.geteuid() == 0 else root
+    try:
+        make_root(shared)
+    except SyscallError:
+        return ""  # it would only have been quicker
+    return f"{shared}/@seccomp"
+
+
+def check_rootfs(bundle, config):
+    """The absolute path of the rootfs.  Raises ConfigError where it is missing, no directory, or leads through a link."""
+    root = config.get("root") or {}
+    path = root.get("path") or ""
+    full = path if path[:1] == "/" else f"{bundle}/{path}"
+    parts = [part for part in full.split("/") if part and part != "."]
+    if ".." in parts:
+        parts = _lexical(parts)
+    clean = "/" + "/".join(parts)
+    try:
+        found = posix.stat(clean)
+    except OSError as error:
+        raise ConfigError("root.path", f"{path!r}: {posix.strerror(error.errno).lower()}", "config.md#root") from None
+    if found.st_mode & 0o170000 != 0o040000:
+        raise ConfigError("root.path", f"{path!r} is no directory", "config.md#root")
+    real = real_path(clean)
+    if real != clean:
+        raise ConfigError(
+            "root.path", f"invalid rootfs: not an absolute path, or a symlink: {path!r} leads to {real}", "config.md#root"
+        )
+    return clean
+
+
+def _lexical(parts):
+    found = []
+    for part in parts:
+        if part == "..":
+            del found[-1:]
+        else:
+            found.append(part)
+    return found
+
+
+def real_path(path):
+    """Where the kernel says that the path leads, links followed."""
+    fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
+    try:
+        return posix.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        posix.close(fd)
+
+
+def exists(path):
+    """Whether the path leads somewhere."""
+    try:
+        posix.stat(path)
+    except OSError:
+        return False
+    return True
