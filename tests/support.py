@@ -247,6 +247,26 @@ def wait_until_stopped(pyoci, container_id):
     assert pyoci.state(container_id)["status"] == "stopped"
 
 
+class Signal:
+    """A FIFO by which something that a container or a hook runs says that it has come so far: `echo > PATH`."""
+
+    def __init__(self, path):
+        os.mkfifo(path)
+        self.path = path
+        self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)  # both ends: nobody waits for a partner
+
+    def wait(self):
+        """Wait until it was given.  Raises AssertionError after TIMEOUT_S."""
+        ready, _, _ = select.select([self.fd], [], [], TIMEOUT_S)
+        os.close(self.fd)
+        assert ready, f"nobody wrote to {self.path}"
+
+    def give(self):
+        """Let whoever reads the FIFO go on."""
+        os.write(self.fd, b"\n")
+        os.close(self.fd)
+
+
 def wait_for_end(pid):
     """Wait until a process has ended, and reap it if it is ours."""
     with contextlib.suppress(ProcessLookupError):

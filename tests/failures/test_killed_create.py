@@ -144,15 +144,14 @@ def test_init_that_is_killed_is_told_with_its_signal(bundle, pyoci):
 
 
 def test_hook_of_a_killed_create_does_not_outlive_the_delete(bundle, pyoci, tmp_path):
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
+    before = support.snapshot()
+    began = support.Signal(tmp_path / "began")
     name = pyoci.new_id()
     noted = f"until grep -q hook {pyoci.root}/{name}/journal; do :; done"
-    script = f"sleep 1000 & {noted}; echo > {fifo}; wait"
+    script = f"sleep 1000 & {noted}; echo > {began.path}; wait"
     bundle.edit(lambda config: config.update(hooks={"prestart": [{"path": "/bin/sh", "args": ["sh", "-c", script]}]}))
-    before = support.snapshot()
     process = pyoci.start_process("create", "--bundle", bundle.path, name)
-    fifo.read_text()
+    began.wait()
     process.kill()
     process.wait()
     pyoci.ok("delete", "--force", name)
