@@ -4,7 +4,7 @@ The ordinary import of a module costs 0.15 ms, most of it system calls and the i
 lies here as one group, in an order in which each module finds its own imports done: it is read and unmarshalled at once, and
 each module's code is run; an `import` then only looks into sys.modules.  Any other module is found here by Finder, one by one.
 
-The file is `__pycache__/hot.TAG` beside this one, written by the first command whose user may write there.  It carries the size
+The file is `__pycache__/hot.TAG` beside this one, written (hotfile.py) by the first command whose user may write there.  It carries the size
 and modification time of each source, and is used only while they are still the same, so that an edited or upgraded source is
 imported as ever and the file made anew.  Without the file, or with a torn one, nothing is different but the speed.
 Trusted like the .pyc files in the same folder.  Source: PEP 451 (finders and loaders), PEP 552 (what a stale .pyc is).
@@ -14,7 +14,7 @@ import marshal
 import posix
 import sys
 
-MAGIC = b"pyoci hot 3\n"
+MAGIC = b"pyoci hot 4\n"
 HEAD_BYTES = len(MAGIC) + 8
 FOLDER = __file__.rpartition("/")[0]
 FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
@@ -53,7 +53,7 @@ class Finder:
         if entry is None:
             if name in self.shared:
                 return self._extension(name)
-            if name[:6] == "pyoci." and name[:14] != "pyoci.native._":
+            if name[:6] == "pyoci." and name[:14] != "pyoci.native._" and name != "pyoci.hotfile":
                 self.stale = True
             return None
         if not self._is_fresh(entry):
@@ -115,14 +115,17 @@ class Finder:
             exec(code, space)
             setattr(modules[parent], leaf, module)
 
-    def renew_if_stale(self):
-        """Write the file anew if something in it was missing or old; to be called when the work is done."""
-        if self.stale and not sys.dont_write_bytecode and "pyoci.native._sys" in sys.modules:  # the verb was a real one
-            renew()
+    def is_to_be_renewed(self):
+        """Whether the file should be written anew (hotfile.py), now that a real verb's work is done."""
+        return self.stale and not sys.dont_write_bytecode and "pyoci.native._sys" in sys.modules
 
 
 def install():
-    """Put the file's modules before the path.  Returns the Finder."""
+    """Put the file's modules before the path, unless tracebacks are wanted (--debug).  Returns the Finder."""
+    if "--debug" in sys.argv or "-debug" in sys.argv:
+        finder = Finder(-1, {}, {}, {})
+        finder.stale = False
+        return finder
     finder = Finder(*_read())
     sys.meta_path.insert(0, finder)
     return finder
@@ -145,123 +148,3 @@ def _read():
             pass  # torn: as if it were not there
     posix.close(fd)
     return -1, {}, {}, {}
-
-
-# From here on nothing is in a hurry: once after an installation or an edit.
-
-
-def renew():
-    """Write the file anew from the sources; silently not where that is forbidden."""
-    import os
-
-    found = {}
-    for folder, folders, names in os.walk(FOLDER):
-        folders[:] = [name for name in folders if name not in ("__pycache__", "minidocker", "tools")]
-        for name in names:
-            if name.endswith(".py"):
-                _compile(found, os.path.join(folder, name))
-    fresh = f"{FILE}.{posix.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(FILE), exist_ok=True)
-        with open(fresh, "wb") as file:
-            file.write(_layout(found))
-        os.replace(fresh, FILE)
-    except OSError:
-        if os.path.exists(fresh):
-            os.unlink(fresh)
-
-
-class _Source:
-    """One module: its path below FOLDER, its file's mtime_ns and size, its code, and what it imports of ours at once."""
-
-    def __init__(self, path, is_package):
-        import ast
-
-        found = posix.stat(path)
-        with open(path, "rb") as file:
-            text = file.read()
-        self.inner = path[len(FOLDER) :]
-        self.mtime_ns, self.size = found.st_mtime_ns, found.st_size
-        self.is_package = is_package
-        self.code = compile(text, path, "exec", dont_inherit=True, optimize=2)
-        self.imports = list(_imports(ast.parse(text)))
-
-
-def _imports(node):
-    """The modules, and what may be one, that importing the node's module imports: not what functions import later."""
-    import ast
-
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.ImportFrom) and child.module:
-            yield child.module
-            yield from (f"{child.module}.{alias.name}" for alias in child.names)
-        elif isinstance(child, ast.Import):
-            yield from (alias.name for alias in child.names)
-        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            yield from _imports(child)
-
-
-def _compile(found, path):
-    inner = path[len(FOLDER) :]
-    is_package = inner.endswith("/__init__.py")
-    name = "pyoci" + (inner[: -len("/__init__.py")] if is_package else inner[:-3]).replace("/", ".")
-    if name not in ("pyoci", "pyoci.__main__", "pyoci.hot"):
-        found[name] = _Source(path, is_package)
-
-
-def _order(found, roots, done):
-    """The modules that importing the roots imports, each after its own imports and its package; without those in `done`."""
-    order = []
-
-    def visit(name):
-        if name in done or name not in found:
-            return
-        done.add(name)
-        visit(name.rpartition(".")[0])
-        for one in found[name].imports:
-            visit(one)
-        order.append(name)
-
-    for root in roots:
-        visit(f"pyoci.{root}")
-    return tuple(order)
-
-
-def _layout(found):
-    """The file's bytes: the length of the index, the index, the code of each module, the code of each group."""
-    codes = {name: marshal.dumps(source.code) for name, source in found.items()}
-    common = set()
-    groups = {"": _order(found, GROUPS[""], common)}
-    for verb, roots in GROUPS.items():
-        if verb:
-            groups[verb] = _order(found, (f"cli.verbs.{verb}", "api", *roots), set(common))
-    group_codes = {verb: marshal.dumps([found[name].code for name in names]) for verb, names in groups.items()}
-    start = 0
-    while True:  # the offsets' own size may move them
-        index = _index(found, codes, groups, group_codes, start)
-        if start == HEAD_BYTES + len(index):
-            return MAGIC + len(index).to_bytes(8, "little") + index + b"".join(codes.values()) + b"".join(group_codes.values())
-        start = HEAD_BYTES + len(index)
-
-
-def _index(found, codes, groups, group_codes, start):
-    entries = {}
-    for name, source in found.items():
-        entries[name] = (source.inner, source.mtime_ns, source.size, start, len(codes[name]), source.is_package)
-        start += len(codes[name])
-    places = {}
-    for verb, names in groups.items():
-        places[verb] = (names, start, len(group_codes[verb]))
-        start += len(group_codes[verb])
-    return marshal.dumps((sys.hexversion, entries, places, _shared()))
-
-
-def _shared():
-    """Where the extension modules lie that this process has loaded."""
-    found = {}
-    for name in EXTENSIONS:
-        path = getattr(sys.modules.get(name), "__file__", None)
-        if path:
-            facts = posix.stat(path)
-            found[name] = (path, facts.st_mtime_ns, facts.st_size)
-    return found

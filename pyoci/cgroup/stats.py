@@ -8,7 +8,7 @@ import os
 import re
 import select
 
-from pyoci.cgroup.face import is_v2, read_file
+from pyoci.cgroup.face import read_file
 from pyoci.errors import SyscallError
 
 UNLIMITED = 2**64 - 1

@@ -70,7 +70,10 @@ class Command:
 def entry(finder):
     """Run and leave the process, without the interpreter's own farewell (1 ms).  `finder`: hot.Finder."""
     status = main(sys.argv, finder.preload)
-    finder.renew_if_stale()
+    if finder.is_to_be_renewed():
+        from pyoci.hotfile import renew  # cold: once after an installation or an edit
+
+        renew()
     posix._exit(status)
 
 

@@ -21,7 +21,7 @@ ORDER = (
     ("cgroup", "state", "seccomp"),
     ("plan", "spec"),
     ("kernel",),
-    ("native",),
+    ("native", "hotfile"),
     ("errors", "hot"),
     ("__init__",),
 )
