@@ -204,6 +204,8 @@ __attribute__((noreturn, used)) void start(long *stack)
 	struct machine m = { .root = -1, .null_device = -1, .empty = -1 };
 	char **argv = (char **)(stack + 1);
 
+	if (stack[0] < 2)
+		exit_now(2);
 	for (int slot = 0; slot < MAX_SLOTS; slot++)
 		m.slots[slot] = -1;
 	/* Nobody may look into us, or through /proc/PID/fd and exe, from a namespace that we join. */
@@ -212,8 +214,6 @@ __attribute__((noreturn, used)) void start(long *stack)
 	/* Python ignores these two, and what is ignored stays so across execve. */
 	default_action(SIGNAL_PIPE);
 	default_action(SIGNAL_FILE_SIZE);
-	if (stack[0] < 2)
-		exit_now(2);
 	m.channel = number_of(argv[1]);
 	if (CALL3(fcntl, m.channel, F_SETFD, FD_CLOEXEC) < 0)
 		exit_now(2);
