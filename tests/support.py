@@ -371,6 +371,11 @@ def _program(pid):
     return "(ended)"
 
 
+def files_below(folder):
+    """{path: what it is} of a folder and all in it."""
+    return dict(_files(folder))
+
+
 def _files(folder):
     """(path, what) of everything below; a directory counts with its owner and mode, a file with its size too."""
     with contextlib.suppress(FileNotFoundError):

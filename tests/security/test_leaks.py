@@ -89,6 +89,16 @@ def test_working_directory_through_a_leaked_descriptor_is_refused(bundle, pyoci,
         assert "process.cwd: " in done.stderr
 
 
+def test_working_directory_through_a_preserved_descriptor_is_refused(bundle, pyoci, tmp_path):
+    """One that init does have: only that getcwd(2) can't reach it tells."""
+    bundle.process["cwd"] = "/proc/self/fd/3"
+    bundle.shell("pwd; ls")
+    words = pyoci.command("run", "--preserve-fds", "1", "--bundle", bundle.path, pyoci.new_id())
+    done = subprocess.run(["sh", "-c", f'exec 3<{tmp_path}; exec "$@"', "sh", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stdout == ""
+    assert "the working directory lies outside the container's root" in done.stderr
+
+
 def test_exec_through_a_leaked_descriptor_is_refused(bundle, pyoci, leaky):
     name = pyoci.start(bundle)
     for number in range(3, 20):
