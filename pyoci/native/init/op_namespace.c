@@ -70,13 +70,23 @@ OPERATION(unshare)
  */
 OPERATION0(clone_again)
 {
-	int pidfd = -1;
-	long pid = CALL5(clone, CLONE_PARENT | CLONE_PIDFD, 0, &pidfd, 0, 0);
+	int pidfd = -1, told[2];
+	long pid, error = CALL2(pipe2, told, O_CLOEXEC);
 
+	if (error < 0)
+		return fail(m, STEP_PIPE, error, NULL);
+	pid = CALL5(clone, CLONE_PARENT | CLONE_PIDFD, 0, &pidfd, 0, 0);
 	if (pid < 0)
 		return fail(m, STEP_CLONE, pid, NULL);
-	if (pid == 0)
+	if (pid == 0) {
+		char end;
+
+		/* Not before the runtime was told: it would put the process that was, and not this one, into the cgroups. */
+		close_fd(told[1]);
+		CALL3(read, told[0], &end, 1);
+		close_fd(told[0]);
 		return 0;
+	}
 	m->slots[SLOT_PLAN] = pidfd;
 	m->up = 1u << SLOT_PLAN;
 	m->failure = (struct failure){ .item = (uint32_t)pid };
