@@ -131,6 +131,11 @@ def install():
     return finder
 
 
+def _is_ours(facts, length):
+    """Whether the file is whole, and nobody else's to write: where the umask was 0, its folder may be open to all."""
+    return length <= facts.st_size and not facts.st_mode & 0o022 and facts.st_uid in (0, posix.geteuid())
+
+
 def _read():
     """What Finder is made of; nothing without a good file."""
     try:
@@ -139,7 +144,7 @@ def _read():
         return -1, {}, {}, {}
     head = posix.pread(fd, HEAD_BYTES, 0)
     length = int.from_bytes(head[len(MAGIC) :], "little")
-    if head[: len(MAGIC)] == MAGIC and length <= posix.fstat(fd).st_size:
+    if head[: len(MAGIC)] == MAGIC and _is_ours(posix.fstat(fd), length):
         try:
             version, entries, groups, shared = marshal.loads(posix.pread(fd, length, HEAD_BYTES))
             if version == sys.hexversion:

@@ -23,8 +23,9 @@ def renew():
                 _compile(found, os.path.join(folder, name))
     fresh = f"{FILE}.{os.getpid()}"
     try:
-        os.makedirs(os.path.dirname(FILE), exist_ok=True)
-        with open(fresh, "wb") as file:
+        os.makedirs(os.path.dirname(FILE), 0o755, exist_ok=True)
+        # Callers have a umask of 0; whoever may write to this file is who runs the next command.
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644), "wb") as file:
             file.write(_layout(found))
         os.replace(fresh, FILE)
     except OSError:
