@@ -145,7 +145,7 @@ __attribute__((noreturn, noinline)) static void become_init(struct child *child)
 	if (syscall(SYS_close_range, channel + 1, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
 		goto fail;
 	snprintf(number, sizeof number, "%d", child->channel_number);
-	/* Python ignores SIGPIPE and SIGXFSZ, and what is ignored stays so across execve: a container begins with the defaults. */
+	/* Python ignores SIGPIPE and SIGXFSZ, a library's user what he likes, and execve keeps that: a container begins with the defaults. */
 	for (int signal_number = 1; signal_number < NSIG; signal_number++)
 		sigaction(signal_number, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 	sigemptyset(&none);

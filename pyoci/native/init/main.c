@@ -189,16 +189,6 @@ static int number_of(const char *text)
 	return number;
 }
 
-enum { SIGNAL_PIPE = 13, SIGNAL_FILE_SIZE = 25 };
-
-static void default_action(int signal)
-{
-	/* The kernel's struct sigaction: handler, flags, restorer, mask. All zero is SIG_DFL. */
-	const unsigned long action[4] = { 0 };
-
-	CALL4(rt_sigaction, signal, action, NULL, 8);
-}
-
 __attribute__((noreturn, used)) void start(long *stack)
 {
 	struct machine m = { .root = -1, .null_device = -1, .empty = -1 };
@@ -211,9 +201,6 @@ __attribute__((noreturn, used)) void start(long *stack)
 	/* Nobody may look into us, or through /proc/PID/fd and exe, from a namespace that we join. */
 	CALL5(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	CALL1(umask, 0);
-	/* Python ignores these two, and what is ignored stays so across execve. */
-	default_action(SIGNAL_PIPE);
-	default_action(SIGNAL_FILE_SIZE);
 	m.channel = number_of(argv[1]);
 	if (CALL3(fcntl, m.channel, F_SETFD, FD_CLOEXEC) < 0)
 		exit_now(2);
