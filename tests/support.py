@@ -60,7 +60,7 @@ CONFIG = {
         "env": ["PATH=/bin", "TERM=xterm"],
         "cwd": "/",
         "noNewPrivileges": True,
-        "capabilities": {name: HELD for name in ("bounding", "effective", "permitted")},
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), HELD),
     },
     "root": {"path": "rootfs", "readonly": False},
     "hostname": "test",
@@ -415,8 +415,10 @@ def _this_process():
     umask = os.umask(0)
     os.umask(umask)
     facts = {f"ns/{name}": os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")}
-    with open("/proc/self/cgroup", encoding="utf-8") as text:
-        facts["cgroup"] = text.read()
+    with open("/proc/self/cgroup", encoding="utf-8") as lines:
+        own = [line.strip().split(":", 2) for line in lines]
+    # Those that every host has: others mount a further hierarchy when they like.
+    facts.update((f"cgroup {names}", path) for _, names, path in own if names in ("", "memory", "freezer", "devices", "pids"))
     return {**facts, "umask": umask, "cwd": os.getcwd(), "blocked": sorted(signal.pthread_sigmask(signal.SIG_BLOCK, []))}
 
 

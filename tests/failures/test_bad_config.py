@@ -1,7 +1,6 @@
 """A config.json that is broken, hostile or wrong: one line that says where and what, exit status 1, and nothing is left."""
 
 import copy
-import json
 import os
 import shutil
 

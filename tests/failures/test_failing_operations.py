@@ -12,7 +12,7 @@ import pytest
 import support
 from rich_bundles import CASES, mount_points
 
-from pyoci.errors import OperationFailed, PyociError, SyscallError
+from pyoci.errors import PyociError, SyscallError
 from pyoci.launch import host
 from pyoci.launch.run import Launch
 from pyoci.plan import wire
