@@ -16,16 +16,18 @@ class Joining:
     root            path to chroot to where the mount namespace is the runtime's own, or ""
     seccomp         (flags, filter) or None
     keep_groups     setgroups is denied in the user namespace
+    keyring         name of a new session keyring, or "" for the caller's
     preserve_fds, console_socket, pidfd_socket
     """
 
-    __slots__ = ("namespaces", "directories", "pid", "root", "seccomp", "keep_groups", "preserve_fds", "console_socket", "pidfd_socket")
+    __slots__ = ("namespaces", "directories", "pid", "root", "seccomp", "keep_groups", "keyring", "preserve_fds", "console_socket",
+                 "pidfd_socket")  # fmt: skip
 
     def __init__(self, namespaces, directories, pid):
         self.namespaces = namespaces
         self.directories = directories
         self.pid = pid
-        self.root = self.console_socket = self.pidfd_socket = ""
+        self.root = self.keyring = self.console_socket = self.pidfd_socket = ""
         self.seccomp = None
         self.keep_groups = False
         self.preserve_fds = 0
@@ -57,6 +59,8 @@ def compile_exec(process, facts):
     if facts.root:
         ops.append(Op("change_root", "default"))
     ops.append(Op("new_session", "default"))
+    if facts.keyring:
+        ops.append(Op("keyring", "default", facts.keyring))
     if process.get("terminal"):
         _console(ops, process, slots, facts)
     # The limits hold before anything of the container's runs.

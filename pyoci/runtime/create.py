@@ -178,6 +178,8 @@ def _record(launch, container_id, bundle, config, facts):
         "process": bool(config.get("process")),
         "pid_namespace": any(one.get("type") == "pid" and not one.get("path") for one in linux.get("namespaces") or ()),
     }
+    if facts.no_new_keyring:
+        record["keyring"] = False
     hooks = config.get("hooks")
     if hooks:
         record["hooks"] = {kind: hooks[kind] for kind in ("poststart", "poststop") if hooks.get(kind)}

@@ -99,6 +99,8 @@ def _gather(root, container, options):
     seccomp = (container.config().get("linux") or {}).get("seccomp")
     if seccomp:
         facts.seccomp = load_filter(root, seccomp)
+    if record.get("keyring", True):
+        facts.keyring = f"_ses.{record['id']}"
     facts.preserve_fds = options.preserve_fds
     facts.console_socket = options.console_socket
     facts.pidfd_socket = options.pidfd_socket
