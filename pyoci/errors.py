@@ -18,6 +18,9 @@ Messages are one line, lower case, no full stop: where, what, on what, why.
 from errno import errorcode
 from posix import strerror
 
+ENOSYS = 38
+OLD_KERNEL = "pyoci needs Linux 5.12 or newer, and no filter around it that hides the call"
+
 
 def errno_text(number):
     """`No such file or directory (ENOENT)` for 2; an unknown number is shown as such."""
@@ -106,7 +109,8 @@ class SyscallError(PyociError):
 
     def __str__(self):
         on = f" {self.on}" if self.on else ""
-        return f"{self.call}{on}: {errno_text(self.errno)}"
+        text = f"{self.call}{on}: {errno_text(self.errno)}"
+        return f"{text}; {OLD_KERNEL}" if self.errno == ENOSYS else text
 
 
 class OperationFailed(PyociError):

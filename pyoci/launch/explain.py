@@ -5,7 +5,7 @@ runc's sentence comes first where callers match it (docs/errors.md lists them); 
 
 import posix
 
-from pyoci.errors import OperationFailed, SyscallError, errno_text
+from pyoci.errors import ENOSYS, OLD_KERNEL, OperationFailed, SyscallError, errno_text
 from pyoci.plan.ops import STEPS
 from pyoci.plan.show import describe
 
@@ -52,7 +52,9 @@ def init_failure(op, message):
         return _hook_failure(op, step, message)
     hint = _hint(op, step, message.errno)
     detail = message.text
-    if step in _VERIFIED:
+    if step == "plan" and message.errno:
+        step, detail = "", "init can't read its plan"
+    elif step in _VERIFIED:
         detail = f"{_VERIFIED[step]}: {message.text}" if message.text else _VERIFIED[step]
         step = ""
     words = describe(op)
@@ -62,6 +64,8 @@ def init_failure(op, message):
 
 
 def _hint(op, step, number):
+    if number == ENOSYS:
+        return OLD_KERNEL
     return _HINTS.get((step, number, op.name)) or _HINTS.get((step, number), "")
 
 
@@ -76,7 +80,10 @@ def _mount_prefix(op):
 def _program_failure(op, step, message):
     """The words that dockerd and podman turn into exit statuses 126 and 127 (Go's os/exec)."""
     name = op.args[0] if op.name == "find_program" else (message.text or op.args[0][0])
-    if op.name == "find_program" and message.item:
+    if message.errno in (ENOSYS, EPERM) and op.name == "find_program":
+        # No file is the reason: these are the answers of an old kernel, and of filters that were written for one.
+        reason = f"statx or faccessat2: {posix.strerror(message.errno).lower()}"
+    elif op.name == "find_program" and message.item:
         reason = "permission denied" if message.errno == EACCES else "executable file not found in $PATH"
     elif message.errno == EISDIR:
         reason = "is a directory: permission denied"  # dockerd 20.10 and podman know the latter only, newer ones both
@@ -89,6 +96,8 @@ def _program_failure(op, step, message):
         hint = "the file is there: its interpreter (the #! line) or its loader is not"
     elif message.errno == ENOEXEC:
         hint = _HINTS[("execve", ENOEXEC)]
+    elif message.errno == ENOSYS or (message.errno == EPERM and op.name == "find_program"):
+        hint = OLD_KERNEL
     sentence = f'exec: "{name}": {reason}' if op.name == "find_program" else f"exec {name}: {reason}"
     return OperationFailed(op.origin, sentence, "", 0, "", hint, "unable to start container process")
 

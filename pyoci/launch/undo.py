@@ -12,6 +12,7 @@ from pyoci.kernel import calls
 from pyoci.kernel.proc import is_alive, read_file, start_time
 from pyoci.state.journal import parse
 
+ESRCH = 3
 KILL_TIMEOUT_MS = 10_000
 RESOLVE_IN_ROOT = 0x10
 O_PATH = posix.O_PATH | posix.O_CLOEXEC
@@ -122,15 +123,18 @@ def end_process(pid, started):
         return
     try:
         pidfd = calls.pidfd_open(pid)
-    except SyscallError:
-        return
+    except SyscallError as error:
+        if error.errno == ESRCH:
+            return
+        raise
     try:
         if start_time(pid) != started:
             return
         try:
             calls.pidfd_send_signal(pidfd, 9)
-        except SyscallError:
-            pass
+        except SyscallError as error:
+            if error.errno != ESRCH:
+                raise
         if not calls.poll([(pidfd, calls.POLLIN)], KILL_TIMEOUT_MS) and is_alive(pid, started):
             raise PyociError(f"process {pid} is still there 10 s after SIGKILL")
     finally:

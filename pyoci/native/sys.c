@@ -94,10 +94,13 @@ int sys_mount_setattr(int fd, unsigned flags, unsigned long long set, unsigned l
 	return result(syscall(SYS_mount_setattr, fd, "", flags, &attributes, sizeof attributes));
 }
 
+/* What sys_spawn was at when it failed. */
+enum stage { AT_CLONE = -1, AT_PID_NAMESPACE = -2, AT_CAPABILITIES = -3, AT_DESCRIPTORS = -4, AT_EXECUTE = -5 };
+
 /* What the child of sys_spawn needs; it runs on the parent's memory until execveat. */
 struct child {
 	int exe_fd, channel_fd, channel_number, raise_capabilities;
-	volatile int error;
+	volatile int error, stage;
 };
 
 /*
@@ -131,8 +134,10 @@ __attribute__((noreturn, noinline)) static void become_init(struct child *child)
 	unsigned channel = (unsigned)child->channel_number;
 	int fd = child->channel_fd, exe = child->exe_fd;
 
+	child->stage = AT_CAPABILITIES;
 	if (child->raise_capabilities && (child->error = raise_all_capabilities()) < 0)
 		_exit(127);
+	child->stage = AT_DESCRIPTORS;
 	/* The executable may sit on the number that the channel needs. */
 	if (exe == child->channel_number && (exe = fcntl(exe, F_DUPFD_CLOEXEC, child->channel_number + 1)) < 0)
 		goto fail;
@@ -150,6 +155,7 @@ __attribute__((noreturn, noinline)) static void become_init(struct child *child)
 		sigaction(signal_number, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	child->stage = AT_EXECUTE;
 	syscall(SYS_execveat, exe, "", argv, envp, AT_EMPTY_PATH);
 fail:
 	child->error = -errno;
@@ -179,18 +185,19 @@ static inline __attribute__((always_inline)) long clone3_here(struct clone_args 
 /*
  * Start the program in exe_fd as a child with the clone3 flags given, channel_fd as its descriptor channel_number.
  * pid_namespace_fd >= 0: it becomes a member of that pid namespace. cgroup_fd >= 0: of that cgroup. Returns the pid.
+ * After a failure *pidfd is the stage that failed.
  */
 int sys_spawn(unsigned long long flags, int cgroup_fd, int pid_namespace_fd, int exe_fd, int channel_fd,
 		     int channel_number, int raise_capabilities, int *pidfd)
 {
-	struct child child = { exe_fd, channel_fd, channel_number, raise_capabilities, 0 };
+	struct child child = { exe_fd, channel_fd, channel_number, raise_capabilities, 0, 0 };
 	struct clone_args args = { .flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
 				   .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD };
 	sigset_t all, old;
 	volatile int own = -1;
 	long pid;
 
-	*pidfd = -1;
+	*pidfd = AT_CLONE;
 	if (cgroup_fd >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)cgroup_fd;
@@ -201,6 +208,7 @@ int sys_spawn(unsigned long long flags, int cgroup_fd, int pid_namespace_fd, int
 		own = open("/proc/thread-self/ns/pid", O_RDONLY | O_CLOEXEC);
 		if (own < 0 || setns(pid_namespace_fd, CLONE_NEWPID) < 0) {
 			pid = -errno;
+			*pidfd = AT_PID_NAMESPACE;
 			goto out;
 		}
 	}
@@ -214,7 +222,7 @@ int sys_spawn(unsigned long long flags, int cgroup_fd, int pid_namespace_fd, int
 
 		syscall(SYS_waitid, 1 /* P_PID */, (int)pid, &ignored, 4 /* WEXITED */, NULL);
 		close(*pidfd);
-		*pidfd = -1;
+		*pidfd = child.stage;
 		pid = child.error;
 	}
 out:

@@ -286,6 +286,8 @@ OPERATION(find_program)
 			return keep_program(m, path);
 		if (error == -EACCES || error == -EISDIR)
 			last = EACCES;
+		else if (error == -ENOSYS || error == -EPERM) /* an old kernel, or a filter around us: no file would be found */
+			return fail(m, STEP_FIND_PROGRAM, error, a->name_);
 		while (*dir && *dir != ':')
 			dir++;
 		dir = *dir ? dir + 1 : NULL;
