@@ -176,7 +176,10 @@ static bool has_option(struct machine *m, struct list options, const char *start
 	return false;
 }
 
-/* tmpfs takes the mode of the directory that it covers, unless a mode was asked for. */
+/*
+ * tmpfs takes the mode of the directory that it covers, unless a mode was asked for. Over a mount point that was made for it, it
+ * keeps its own, 1777: users of docker's --tmpfs write there who are not root.
+ */
 static int inherit_mode(struct machine *m, int context, int target)
 {
 	char octal[8];
@@ -239,9 +242,13 @@ static bool is_kernel_filesystem(const char *fstype)
 OPERATION(mount)
 {
 	bool strict = is_kernel_filesystem(a->fstype_);
-	SCOPED_FD target = open_or_make(m, a->target_, TARGET_DIRECTORY, strict ? RESOLVE_NO_SYMLINKS : 0);
+	uint64_t resolve = strict ? RESOLVE_NO_SYMLINKS : 0;
+	SCOPED_FD target = open_in_root(m, a->target_, O_PATH, resolve);
 	SCOPED_FD tree = -1;
+	bool covers = target != -ENOENT;
 
+	if (!covers)
+		target = open_or_make(m, a->target_, TARGET_DIRECTORY, resolve);
 	if (target == -ELOOP && strict)
 		return fail(m, STEP_VERIFY_DIRECTORY, ELOOP, a->target_);
 	if (target < 0)
@@ -251,7 +258,7 @@ OPERATION(mount)
 	/* Something over a procfs could hide what init and the runtime verify there. */
 	if (!text_equal(a->fstype_, "proc") && filesystem_type(target) == PROC_SUPER_MAGIC)
 		return fail(m, STEP_VERIFY_PROCFS, EPERM, a->target_);
-	tree = new_mount(m, a->fstype_, a->source_, a->flags_, a->data_, (uint64_t)a->attr_set_, a->mode_ ? target : -1);
+	tree = new_mount(m, a->fstype_, a->source_, a->flags_, a->data_, (uint64_t)a->attr_set_, a->mode_ && covers ? target : -1);
 	if (tree < 0)
 		return -1;
 	if (a->copy_up_ && copy_up(m, target, tree) < 0)
@@ -386,6 +393,20 @@ static int empty_directory(struct machine *m)
 	return tree;
 }
 
+/*
+ * The descriptor was verified before anything of the image could stand in its place. It is the host's own device: read-only, so that
+ * nobody inside changes its mode or owner; it can be written to all the same.
+ */
+static int null_device(struct machine *m)
+{
+	int tree = clone_tree(m, m->null_device, "", false);
+
+	if (tree < 0 || !set_attributes(m, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 0, false, "/dev/null"))
+		return tree;
+	close_fd(tree);
+	return -1;
+}
+
 OPERATION(hide)
 {
 	SCOPED_FD target = open_in_root(m, a->path_, O_PATH, 0);
@@ -395,8 +416,7 @@ OPERATION(hide)
 		return 0;
 	if (target < 0)
 		return fail(m, STEP_OPENAT2, target, a->path_);
-	/* The descriptor was verified before anything of the image could stand in its place. */
-	tree = is_directory(target) ? empty_directory(m) : clone_tree(m, m->null_device, "", false);
+	tree = is_directory(target) ? empty_directory(m) : null_device(m);
 	return tree < 0 ? -1 : attach(m, tree, target, a->path_);
 }
 
