@@ -18,7 +18,8 @@ struct siginfo_part {
 
 struct running {
 	int pidfd, pid, input, output, errors;
-	bool pidfd_done;
+	const char *state[3]; /* what is still to be written to its input */
+	int part;             /* the first of them that is not empty */
 };
 
 static int open_pipe(struct machine *m, int pair[2])
@@ -82,30 +83,28 @@ static int start_hook(struct machine *m, const struct op_hook_inside *a, struct 
 	close_fd(out[1]);
 	close_fd(err[1]);
 	hook->input = in[1];
+	CALL3(fcntl, hook->input, F_SETFL, O_NONBLOCK);
 	hook->output = out[0];
 	hook->errors = err[0];
 	return 0;
 }
 
-/* A hook need not read its input: EPIPE is no failure. The state is smaller than a pipe, so that writing can't block. */
-static void write_state(struct machine *m, const struct op_hook_inside *a, struct running *hook)
+/* Write what the pipe takes, which may be less than the state. A hook need not read its input: EPIPE is no failure. */
+static void feed(struct running *hook)
 {
-	char *state = grab(m, 0);
-	const char *end = state + SCRATCH;
-	char *to = state;
-	uint64_t off = 1ull << 12; /* SIGPIPE */
-	uint64_t old;
+	while (hook->input >= 0) {
+		const char **rest = &hook->state[hook->part];
+		long written = CALL3(write, hook->input, *rest, strlen(*rest));
 
-	if (!state)
-		return;
-	to = put_text(to, end - 64, a->head_);
-	to = put_number(to, (uint64_t)CALL0(getpid));
-	to = put_text(to, end, a->tail_);
-	CALL4(rt_sigprocmask, 0 /* SIG_BLOCK */, &off, &old, 8);
-	CALL3(write, hook->input, state, (size_t)(to - state));
-	CALL4(rt_sigprocmask, 2 /* SIG_SETMASK */, &old, NULL, 8);
-	close_fd(hook->input);
-	hook->input = -1;
+		if (written == -EAGAIN || written == -EINTR)
+			return;
+		if (written > 0)
+			*rest += written;
+		if (written < 0 || (!**rest && ++hook->part == 3)) {
+			close_fd(hook->input);
+			hook->input = -1;
+		}
+	}
 }
 
 static uint64_t now_ms(void)
@@ -135,7 +134,8 @@ static int follow(struct running *hook, int64_t timeout_s, char *out, size_t *ou
 	bool ended = false;
 
 	for (;;) {
-		struct pollfd polled[3] = { { hook->pidfd, POLLIN, 0 }, { hook->output, POLLIN, 0 }, { hook->errors, POLLIN, 0 } };
+		struct pollfd polled[4] = { { hook->pidfd, POLLIN, 0 }, { hook->output, POLLIN, 0 }, { hook->errors, POLLIN, 0 },
+					    { hook->input, POLLOUT, 0 } };
 		int64_t time[2] = { 0, 0 };
 		long ready;
 
@@ -147,9 +147,11 @@ static int follow(struct running *hook, int64_t timeout_s, char *out, size_t *ou
 			time[0] = (int64_t)((end_ms - now) / 1000);
 			time[1] = (int64_t)((end_ms - now) % 1000) * 1000000;
 		}
-		ready = CALL5(ppoll, polled, 3, ended || timeout_s > 0 ? time : NULL, NULL, 8);
+		ready = CALL5(ppoll, polled, 4, ended || timeout_s > 0 ? time : NULL, NULL, 8);
 		if (ready == -EINTR)
 			continue;
+		if (polled[3].revents)
+			feed(hook);
 		if (polled[1].revents && !drain(hook->output, out, out_length)) {
 			close_fd(hook->output);
 			hook->output = -1;
@@ -185,9 +187,32 @@ static int judge(struct machine *m, struct running *hook, int timed_out, const c
 	return info.status ? fail_item(m, STEP_HOOK_EXIT, 0, (uint32_t)info.status, text) : 0;
 }
 
+static void on_broken_pipe(unsigned long action)
+{
+	/* The kernel's struct sigaction: handler, flags, restorer, mask. */
+	const unsigned long word[4] = { action, 0, 0, 0 };
+
+	CALL4(rt_sigaction, 13 /* SIGPIPE */, word, NULL, 8);
+}
+
+/* follow, with SIGPIPE ignored meanwhile: there may be no reader. */
+static int feed_and_follow(struct running *hook, int64_t timeout_s, char *out, size_t *out_length, char *err, size_t *err_length)
+{
+	int timed_out;
+
+	on_broken_pipe(1 /* SIG_IGN */);
+	timed_out = follow(hook, timeout_s, out, out_length, err, err_length);
+	on_broken_pipe(0 /* SIG_DFL */);
+	close_fd(hook->input);
+	close_fd(hook->output);
+	close_fd(hook->errors);
+	return timed_out;
+}
+
 OPERATION(hook_inside)
 {
-	struct running hook = { -1, -1, -1, -1, -1, false };
+	char pid[24];
+	struct running hook = { -1, -1, -1, -1, -1, { a->head_, pid, a->tail_ }, 0 };
 	char *text = grab(m, 2 * CAPTURE + 64);
 	char *out = grab(m, 2 * CAPTURE + 64);
 	char *err = out + CAPTURE + 1;
@@ -197,12 +222,10 @@ OPERATION(hook_inside)
 	int timed_out;
 	char *to;
 
+	put_number(pid, (uint64_t)CALL0(getpid));
 	if (!text || !out || start_hook(m, a, &hook) < 0)
 		return -1;
-	write_state(m, a, &hook);
-	timed_out = follow(&hook, a->timeout_s_, out, &out_length, err, &err_length);
-	close_fd(hook.output);
-	close_fd(hook.errors);
+	timed_out = feed_and_follow(&hook, a->timeout_s_, out, &out_length, err, &err_length);
 	out[out_length] = err[err_length] = 0;
 	not_executed = err_length > 1 && !err[0];
 	for (size_t i = 1; not_executed && i < err_length; i++)
