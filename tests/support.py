@@ -445,7 +445,10 @@ def reap():
 
 def _zombies():
     for thread in os.listdir("/proc/self/task"):
-        for pid in pathlib.Path(f"/proc/self/task/{thread}/children").read_text().split():
+        children = ""
+        with contextlib.suppress(FileNotFoundError):  # the thread has ended by now
+            children = pathlib.Path(f"/proc/self/task/{thread}/children").read_text()
+        for pid in children.split():
             with contextlib.suppress(OSError):
                 if pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0] == "Z":
                     yield int(pid)
