@@ -4,8 +4,9 @@ import posix
 
 from pyoci.kernel import calls
 
-SIGCHLD, SIGURG, SIGWINCH = 17, 23, 28
-_KEPT = (SIGCHLD, SIGURG)
+SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ, SIGWINCH = 13, 17, 23, 25, 28
+# Not the container's: SIGPIPE and SIGXFSZ come of what this process itself writes, and a blocked signal is pending though it is ignored.
+_KEPT = (SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ)
 
 
 def wait(pidfd, console, signals, reaping):
