@@ -220,7 +220,8 @@ def enter(ops, config, linux, namespaces, no_pivot, seals):
     ops.append(Op("move_root" if no_pivot else "pivot", "root.path"))
     flags = PROPAGATION[linux.get("rootfsPropagation") or ""]
     if flags & (MS_SHARED | MS_UNBINDABLE):
-        ops.append(Op("propagate", "linux.rootfsPropagation", "/", flags & ~MS_REC if flags & MS_UNBINDABLE else flags))
+        # Only the root's own: a mount may have asked for another one (docker sets rshared here when one volume is shared).
+        ops.append(Op("propagate", "linux.rootfsPropagation", "/", flags & ~MS_REC))
     ops.extend(seals)
     if config["root"].get("readonly"):
         ops.append(Op("seal_root", "root.readonly"))

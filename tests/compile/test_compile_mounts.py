@@ -183,7 +183,7 @@ def test_bind_on_procfs_is_judged_by_its_cleaned_target(target, rule):
         ("", SLAVE | REC, 1, None),
         ("private", PRIVATE | REC, 1, None),
         ("rslave", SLAVE | REC, 1, None),
-        ("shared", SHARED | REC, 2, SHARED | REC),
+        ("shared", SHARED | REC, 2, SHARED),
         ("unbindable", SLAVE | REC, 1, UNBINDABLE),
     ],
 )

@@ -4,6 +4,7 @@ import os
 import stat
 
 import pytest
+import support
 
 pytestmark = pytest.mark.needs("root", "init", "shim", "busybox")
 
@@ -29,3 +30,18 @@ def test_tmpfs_over_a_new_mount_point_is_everybodys(bundle, pyoci, target, optio
     """docker's --tmpfs and --mount type=tmpfs name no mode; over a directory of the image it is that directory's."""
     bundle.mount(target, "tmpfs", "tmpfs", "nosuid", "nodev", *options).shell(f"stat -c %a {target}")
     assert pyoci.run(bundle).stdout == f"{mode}\n"
+
+
+def test_shared_root_leaves_a_mount_its_own_propagation(bundle, pyoci, open_path):
+    """dockerd sets rootfsPropagation to rshared for the sake of one volume; the others are asked for as rprivate."""
+    for name in ("shared", "private"):
+        (open_path / name).mkdir()
+    support.mount(open_path, open_path, flags=0x1000)  # MS_BIND; support's place makes it shared
+    bundle.linux["rootfsPropagation"] = "rshared"
+    bundle.mount("/shared", "bind", open_path / "shared", "rbind", "rshared").mount("/private", "bind", open_path / "private", "rbind", "rprivate")
+    bundle.shell("while read -r _ _ _ _ target _ tags; do echo $target ${tags%%:*}; done </proc/self/mountinfo | grep -E '^(/|/shared|/private|/proc) '")
+    try:
+        lines = pyoci.run(bundle).stdout.splitlines()
+    finally:
+        support.umount(open_path)
+    assert {line.split()[0]: line.split()[1] == "shared" for line in lines} == {"/": True, "/shared": True, "/private": False, "/proc": False}

@@ -395,13 +395,14 @@ static int empty_directory(struct machine *m)
 
 /*
  * The descriptor was verified before anything of the image could stand in its place. It is the host's own device: read-only, so that
- * nobody inside changes its mode or owner; it can be written to all the same.
+ * nobody inside changes its mode or owner (it can be written to all the same), and private, so that none mounts something on it.
  */
 static int null_device(struct machine *m)
 {
 	int tree = clone_tree(m, m->null_device, "", false);
 
-	if (tree < 0 || !set_attributes(m, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 0, false, "/dev/null"))
+	if (tree < 0 || !set_attributes(m, tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, 0, 1 << 18 /* MS_PRIVATE */, false,
+					 "/dev/null"))
 		return tree;
 	close_fd(tree);
 	return -1;
