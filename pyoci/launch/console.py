@@ -4,6 +4,8 @@ import posix
 
 from pyoci.kernel import calls
 
+POLLOUT = 4
+
 
 def send(socket, fd, payload):
     """One descriptor with its payload over a stream socket at that path.  Raises SyscallError."""
@@ -25,11 +27,13 @@ def send(socket, fd, payload):
 class Pump:
     """Carries bytes between standard input, standard output and the master of a terminal; raw mode while it lives."""
 
-    __slots__ = ("master", "_saved", "_input_open")
+    __slots__ = ("master", "_saved", "_input_open", "_pending")
 
     def __init__(self, master):
         self.master = master
+        posix.set_blocking(master, False)  # only ours; a process that doesn't read must not keep us from showing what it writes
         self._input_open = True
+        self._pending = b""  # what the terminal does not take yet
         self._saved = None
         self._raw()
         self.resize()
@@ -62,25 +66,31 @@ class Pump:
 
     def wanted(self):
         """What to poll for."""
-        found = [(self.master, calls.POLLIN)]
-        if self._input_open:
-            found.append((0, calls.POLLIN))
-        return found
+        if self._pending:
+            return [(self.master, calls.POLLIN | POLLOUT)]
+        return [(self.master, calls.POLLIN), (0, calls.POLLIN)] if self._input_open else [(self.master, calls.POLLIN)]
 
     def serve(self, ready):
         """Carry what is there.  False when the container's side is closed."""
-        if self._input_open and 0 in ready:
-            data = _read(0)
-            if not data:
-                self._input_open = False
-            else:
-                _write_all(self.master, data)
-        if self.master in ready:
+        if 0 in ready:
+            self._pending = _read(0)
+            self._input_open = bool(self._pending)
+        if self._pending:
+            self._give()
+        if ready.get(self.master, 0) & ~POLLOUT:
             data = _read(self.master)
             if not data:
                 return False
             _write_all(1, data)
         return True
+
+    def _give(self):
+        try:
+            self._pending = self._pending[posix.write(self.master, self._pending) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._pending = b""
 
     def drain(self):
         """What the container wrote last."""
@@ -95,7 +105,10 @@ class Pump:
         if self._saved is not None:
             import termios
 
-            termios.tcsetattr(0, termios.TCSANOW, self._saved)
+            try:
+                termios.tcsetattr(0, termios.TCSANOW, self._saved)
+            except termios.error:
+                pass  # it hung up
         posix.close(self.master)
 
 
@@ -110,5 +123,7 @@ def _write_all(fd, data):
     while data:
         try:
             data = data[posix.write(fd, data) :]
+        except BlockingIOError:  # a terminal that somebody else made so
+            calls.poll([(fd, POLLOUT)])
         except OSError:
             return

@@ -1,7 +1,10 @@
 """A foreground run or exec: what happens to pyoci itself is not the container's."""
 
+import fcntl
+import os
 import signal
 import subprocess
+import termios
 
 import pytest
 
@@ -16,3 +19,36 @@ def test_broken_pipe_of_our_own_writing_is_not_forwarded(pyoci, bundle):
     run.send_signal(signal.SIGPIPE)
     run.send_signal(signal.SIGTERM)
     assert (run.communicate(timeout=60)[0], run.returncode) == ("", 7)
+
+
+@pytest.fixture
+def with_terminal(bundle):
+    bundle.mount("/dev/pts", "devpts", "devpts", "newinstance", "ptmxmode=0666")
+    bundle.process["terminal"] = True
+    return bundle
+
+
+def test_terminal_that_hangs_up_leaves_the_exit_status(pyoci, with_terminal, tmp_path):
+    """There is no terminal any more to give its mode back to."""
+    with_terminal.shell("trap 'exit 5' HUP; echo ready; while :; do sleep 0.1; done")
+    ours, theirs = os.openpty()
+    with (tmp_path / "errors").open("w+") as errors:
+        run = pyoci.start_process("run", "--bundle", with_terminal.path, pyoci.new_id(), stdin=theirs, stdout=theirs, stderr=errors,
+                                  start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))  # fmt: skip
+        os.close(theirs)
+        said = b""
+        while b"ready" not in said:
+            said += os.read(ours, 1000)
+        os.close(ours)
+        assert run.wait(60) == 5
+        errors.seek(0)
+        assert errors.read() == ""
+
+
+def test_process_that_reads_nothing_of_its_terminal_is_heard(pyoci, with_terminal, tmp_path):
+    """More input than a terminal holds, and as much output."""
+    (tmp_path / "input").write_bytes(b"y\n" * 200_000)
+    with_terminal.shell("i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done; echo all said")
+    with (tmp_path / "input").open("rb") as words:
+        done = pyoci.run(with_terminal, stdin=words, timeout_s=60)
+    assert done.returncode == 0 and "all said" in done.stdout, done.stderr
