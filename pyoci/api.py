@@ -46,8 +46,12 @@ class Runtime:
         finally:
             container.unlock()
 
-    def run(self, container_id, bundle, *, detach=False, keep=False, no_subreaper=False, **options):
-        """create and start; then, unless `detach`, wait and delete.  Returns the exit status (128 + n for signal n)."""
+    def run(self, container_id, bundle, *, detach=False, keep=False, no_subreaper=True, **options):
+        """create and start; then, unless `detach`, wait and delete.  Returns the exit status (128 + n for signal n).
+
+        Without `no_subreaper` what the container orphans comes to this process, and every child that ends meanwhile is
+        reaped: for the command line, which has no others.  PR_SET_CHILD_SUBREAPER(2const)
+        """
         from pyoci.runtime.create import Options
         from pyoci.runtime.run import run
 

@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 import termios
 
 import pytest
@@ -19,6 +20,23 @@ def test_broken_pipe_of_our_own_writing_is_not_forwarded(pyoci, bundle):
     run.send_signal(signal.SIGPIPE)
     run.send_signal(signal.SIGTERM)
     assert (run.communicate(timeout=60)[0], run.returncode) == ("", 7)
+
+
+LIBRARY = """
+import subprocess, sys
+from pyoci.api import Runtime
+child = subprocess.Popen(["sh", "-c", "read word < $0; exit 3", sys.argv[4]])
+Runtime(sys.argv[1]).run(sys.argv[2], sys.argv[3])
+sys.exit(child.wait())
+"""
+
+
+def test_children_of_a_librarys_user_are_left_to_him(pyoci, bundle):
+    fifo = bundle.rootfs / "tmp" / "fifo"
+    os.mkfifo(fifo)
+    bundle.shell("echo end > /tmp/fifo; sleep 0.3")
+    words = [sys.executable, "-c", LIBRARY, pyoci.root, pyoci.new_id(), bundle.path, fifo]
+    assert subprocess.run(words, stdin=subprocess.DEVNULL, timeout=60, check=False).returncode == 3
 
 
 @pytest.fixture
