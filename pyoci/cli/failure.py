@@ -16,7 +16,7 @@ def describe(command, error):
     if isinstance(error, PyociError):
         if getattr(error, "line", 1) == 0:
             _fill_line(command, error)
-        return str(error)
+        return "; ".join([str(error), *getattr(error, "__notes__", ())])  # notes: what could not be undone
     if isinstance(error, MemoryError):
         return "out of memory"
     text = f"{errno_text(error.errno)} {error.filename or ''}".strip() if isinstance(error, OSError) and error.errno else str(error)

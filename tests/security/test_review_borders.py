@@ -64,3 +64,15 @@ def test_file_of_all_code_of_another_user_is_not_used_but_made_anew(installed, s
     before = file.stat().st_ino
     made = installed().stat()
     assert made.st_ino != before and made.st_uid == 0 and not made.st_mode & 0o022
+
+
+def test_create_that_cannot_undo_all_says_so_after_its_error(pyoci, bundle):
+    """The hook fails, and has made the state directory one that can't be removed."""
+    container_id = pyoci.new_id()
+    folder = pyoci.root / container_id
+    bundle.config["hooks"] = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", f"mount --bind {folder}/journal {folder}/journal; exit 3"]}]}
+    try:
+        said = pyoci.fails("create", "--bundle", bundle.write().path, container_id)
+    finally:
+        subprocess.run(["umount", folder / "journal"], check=True)
+    assert "createRuntime hook #0" in said and said.endswith(f"; unlink {folder}/journal: Device or resource busy (EBUSY)")
