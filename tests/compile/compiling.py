@@ -9,7 +9,7 @@ CONTROLLERS = ("cpu", "cpuset", "memory", "devices", "freezer", "pids", "blkio")
 V1 = Layout(
     1,
     {name: (f"/sys/fs/cgroup/{name}", "/") for name in CONTROLLERS},
-    {name: "/" for name in CONTROLLERS},
+    dict.fromkeys(CONTROLLERS, "/"),
     frozenset(CONTROLLERS),
 )
 V2 = Layout(2, {"": ("/sys/fs/cgroup", "/")}, {"": "/own.scope"}, frozenset(("cpu", "cpuset", "memory", "pids", "io", "hugetlb")))

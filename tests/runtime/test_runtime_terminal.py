@@ -66,7 +66,7 @@ def test_size_follows_ours(with_terminal, pyoci):
         assert termios.tcgetwinsize(theirs) == (30, 100)
         termios.tcsetwinsize(terminal.master, (40, 120))
         terminal.process.send_signal(signal.SIGWINCH)
-        terminal.type(f"trap 'echo res''ized' WINCH; until [ -e /tmp/done ]; do :; done\n")
+        terminal.type("trap 'echo res''ized' WINCH; until [ -e /tmp/done ]; do :; done\n")
         while termios.tcgetwinsize(theirs) != (40, 120):  # bounded by pytest's own time-out: the signal was sent
             os.sched_yield()
         os.close(theirs)

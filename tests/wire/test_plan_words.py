@@ -19,11 +19,9 @@ from pyoci.spec.decode import decode
 TREE = pathlib.Path(__file__).parents[2]
 SCHEMA = json.loads((TREE / "schemas/plan.schema.json").read_text())
 BUNDLES = sorted(path.parent.name for path in TREE.glob("bundles/*/config.json"))
+CONTROLLERS = ("cpu", "cpuset", "memory", "devices", "freezer", "pids", "blkio")
 LAYOUT_V1 = Layout(
-    1,
-    {name: (f"/sys/fs/cgroup/{name}", "/") for name in ("cpu", "cpuset", "memory", "devices", "freezer", "pids", "blkio")},
-    {name: "/" for name in ("cpu", "cpuset", "memory", "devices", "freezer", "pids", "blkio")},
-    frozenset(("cpu", "cpuset", "memory", "devices", "freezer", "pids", "blkio")),
+    1, {name: (f"/sys/fs/cgroup/{name}", "/") for name in CONTROLLERS}, dict.fromkeys(CONTROLLERS, "/"), frozenset(CONTROLLERS)
 )
 LAYOUT_V2 = Layout(2, {"": ("/sys/fs/cgroup", "/")}, {"": "/own.scope"}, frozenset(("cpu", "cpuset", "memory", "pids", "io")))
 SAMPLE = {"i": 0x20020000, "f": -1, "s": "/text", "l": ["one\ttwo", "three\tfour"], "b": b"bytes"}
