@@ -80,6 +80,12 @@ def open_tree(path, flags):
     return _checked(lib.sys_open_tree(-100, path.encode("utf-8", "surrogateescape"), flags), "open_tree", path)
 
 
+def rename_new(old, new):
+    """Rename, but never over something.  renameat2(2), RENAME_NOREPLACE"""
+    code = lib.sys_renameat2(-100, old.encode("utf-8", "surrogateescape"), -100, new.encode("utf-8", "surrogateescape"), 1)
+    _checked(code, "renameat2", new)
+
+
 def unmount(path):
     """Detach the top mount at path.  umount2(2)"""
     _checked(lib.sys_unmount(path.encode("utf-8", "surrogateescape")), "umount2", path)

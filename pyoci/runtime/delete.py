@@ -17,6 +17,7 @@ def delete(root, container_id, force, warn):
         container.lock()
     except NoSuchContainer:
         if force:
+            container.sweep()
             return
         raise
     try:

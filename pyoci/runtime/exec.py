@@ -4,9 +4,9 @@ import posix
 
 from pyoci.cgroup import face
 from pyoci.compile.joining import Joining, compile_exec
-from pyoci.errors import ConfigError, PyociError, SyscallError, WrongStatus
+from pyoci.errors import ConfigError, OperationFailed, PyociError, SyscallError, WrongStatus
 from pyoci.kernel import calls
-from pyoci.kernel.proc import put_file, read_file, start_time
+from pyoci.kernel.proc import is_alive, put_file, read_file, start_time
 from pyoci.launch.run import Launch
 from pyoci.runtime.facts import load_filter, meaningless_labels
 from pyoci.spec.validate import unsupported_process, validate_process
@@ -44,8 +44,14 @@ def execute(root, container_id, process, options, warn):
         warn(warning)
     unsupported_process(process, meaningless=meaningless_labels({"process": process}, warn))
     _check_console(process, options)
-    facts = _gather(root, container, options)
-    return _launch(compile_exec(process, facts), options, warn)
+    try:
+        facts = _gather(root, container, options)
+        return _launch(compile_exec(process, facts), options, warn)
+    except (OperationFailed, SyscallError) as error:
+        # A container that ends meanwhile takes its namespaces with it, and any of the calls may be the first to see it.
+        if not is_alive(container.record["pid"], container.record["started"]):
+            raise WrongStatus("cannot exec in a stopped container") from error
+        raise
 
 
 def _launch(ops, options, warn):

@@ -12,10 +12,12 @@ The root is the caller's.  An id is checked before it is joined to a path.  Noth
 """
 
 import posix
+from errno import EEXIST
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from pyoci.errors import AlreadyExists, ConfigError, DamagedState, NoSuchContainer, StateError, SyscallError, UsageError
-from pyoci.kernel.proc import read_file, write_file
+from pyoci.kernel.calls import rename_new
+from pyoci.kernel.proc import read_file, stat_fields, write_file
 from pyoci.spec.decode import decode, encode
 
 _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
@@ -69,22 +71,44 @@ class Container:
         return self._record
 
     def claim(self, config_text):
-        """Make the directory: whoever makes it has the id.  Raises AlreadyExists, SyscallError."""
+        """Make the directory: whoever gives it its name has the id.  Raises AlreadyExists, SyscallError.
+
+        It is made under another name, locked and filled, and renamed: nobody ever sees it half-made, nor without its holder.
+        """
+        if self.exists():
+            raise AlreadyExists(self.id)
         root = self.path[: -len(self.id) - 1]
         make_root(root)
+        fresh = f"{root}/@{posix.getpid()}.{id(self):x}"  # not the id, which may be as long as a name can be
+        _remove_tree(fresh)  # of a create that was killed here and had our pid
         try:
-            posix.mkdir(self.path, 0o711)
-        except FileExistsError:
-            raise AlreadyExists(self.id) from None
+            posix.mkdir(fresh, 0o711)
         except OSError as error:
-            raise SyscallError("mkdir", error.errno, self.path) from None
+            raise SyscallError("mkdir", error.errno, fresh) from None
         try:
-            posix.chmod(self.path, 0o711)  # whatever the umask is
-            self.lock()
-            write_file(self.file("config.json"), config_text, _MAKE)
-        except BaseException:
-            self.remove()
+            posix.chmod(fresh, 0o711)  # whatever the umask is
+            self._lock_fd = _open_locked(fresh)
+            write_file(f"{fresh}/config.json", config_text, _MAKE)
+            rename_new(fresh, self.path)
+        except BaseException as error:
+            self.unlock()
+            _remove_tree(fresh)
+            if isinstance(error, SyscallError) and error.errno == EEXIST:
+                raise AlreadyExists(self.id) from None
+            if isinstance(error, OSError):
+                raise SyscallError("chmod", error.errno, fresh) from None
             raise
+
+    def sweep(self):
+        """Remove what creates that were killed before they had an id have left: nobody holds it any more."""
+        root = self.path[: -len(self.id) - 1]
+        for name in _names(root):
+            pid = name[1:].partition(".")[0]
+            if name[:1] == "@" and pid.isdigit() and not stat_fields(pid):
+                fd = _open_locked(f"{root}/{name}")
+                if fd >= 0:
+                    _remove_tree(f"{root}/{name}")
+                    posix.close(fd)
 
     def lock(self):
         """Hold the container until unlock().  Raises NoSuchContainer, StateError if another command holds it for 30 s."""
@@ -153,15 +177,8 @@ class Container:
 
     def remove(self):
         """Remove the directory and all that is in it, the record first, so that a half-removed one is nobody's container."""
-        names = sorted(_names(self.path), key=lambda name: name != "state.json")
-        for name in names:
-            _unlink(self.file(name))
-        try:
-            posix.rmdir(self.path)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            raise SyscallError("rmdir", error.errno, self.path) from None
+        _unlink(self.file("state.json"))
+        _remove_tree(self.path)
         self.unlock()
 
 
@@ -192,6 +209,32 @@ def _checked(text, path, container_id):
 def _are_cgroups(directories):
     paths = directories.values()
     return all(type(path) is str and path[:1] == "/" for path in paths) and not {"", "devices", "freezer"}.isdisjoint(directories)
+
+
+def _open_locked(path):
+    """A descriptor of the directory that holds its lock; -1 where somebody else holds it or it is gone."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+    except OSError:
+        return -1
+    try:
+        flock(fd, LOCK_EX | LOCK_NB)
+    except OSError:
+        posix.close(fd)
+        return -1
+    return fd
+
+
+def _remove_tree(path):
+    """A directory with files in it, where it is there."""
+    try:
+        for name in _names(path):
+            _unlink(f"{path}/{name}")
+        posix.rmdir(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise SyscallError("rmdir", error.errno, path) from None
 
 
 def make_root(root):
