@@ -5,11 +5,13 @@ import sys
 
 gc.disable()  # a verb lives for milliseconds, and leaves no cycles worth collecting
 tree = __file__[: -len("/pyoci/__main__.py")]
-# Appended: a package there cannot hide the standard library, whose import then costs no look into it.
-sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
+sys.path.insert(0, tree)  # for this import, of which all else is built in, no other folder is looked into
 
 from pyoci import hot  # noqa: E402
 
+# Appended: a package there cannot hide the standard library, whose import then costs no look into it.
+sys.path[:1] = []
+sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
 finder = hot.install()
 finder.preload("")
 
