@@ -24,10 +24,10 @@ def test_masked_file_lets_nobody_inside_change_the_null_device_of_the_host(bundl
 
 
 @pytest.mark.parametrize(("target", "options", "mode"), [
-    ("/made/for/it", [], "1777"), ("/made", ["mode=0750"], "750"), ("/bin/..//made", ["size=4k"], "1777"), ("/etc", [], "755"), ("/tmp", [], "1777"),
+    ("/made/for/it", [], "1777"), ("/made", ["tmpcopyup"], "1777"), ("/root", ["tmpcopyup"], "755"), ("/made", ["mode=0750"], "750"), ("/bin/..//made", ["size=4k"], "1777"), ("/etc", [], "755"), ("/tmp", [], "1777"),
 ])  # fmt: skip
 def test_tmpfs_over_a_new_mount_point_is_everybodys(bundle, pyoci, target, options, mode):
-    """docker's --tmpfs and --mount type=tmpfs name no mode; over a directory of the image it is that directory's."""
+    """docker's --tmpfs and --mount type=tmpfs name no mode, nor does podman with tmpcopyup; over a directory of the image it is that directory's."""
     bundle.mount(target, "tmpfs", "tmpfs", "nosuid", "nodev", *options).shell(f"stat -c %a {target}")
     assert pyoci.run(bundle).stdout == f"{mode}\n"
 
