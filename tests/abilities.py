@@ -15,6 +15,7 @@ import tempfile
 
 V1_CONTROLLERS = ("cpu", "cpuset", "memory", "devices", "freezer", "pids")
 V2_CONTROLLERS = ("cpu", "memory", "pids")
+ENGINE_PROGRAMS = ("dockerd", "docker", "containerd", "ctr", "podman", "conmon", "iptables", "ip", "script", "nsenter", "unshare")
 
 
 class Missing(Exception):
@@ -128,6 +129,20 @@ def init():
         raise Missing("not built: python -m pyoci.native.build")
 
 
+def engines():
+    """Container engines whose daemons can be started privately: Debian's docker.io, containerd, podman, conmon and what they call."""
+    for name in ENGINE_PROGRAMS:
+        if not shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin"):
+            raise Missing(f"no {name} in /usr")
+
+
+def all_capabilities():
+    """Every capability of the kernel; containers and some machines lack a few."""
+    held = next(line.split()[1] for line in pathlib.Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd:"))
+    if int(held, 16) != (2 << int(pathlib.Path("/proc/sys/kernel/cap_last_cap").read_text())) - 1:
+        raise Missing(f"CapBnd is {held}")
+
+
 ABILITIES = {
     "root": root,
     "userns": unshare("--user", "--map-root-user"),
@@ -157,6 +172,8 @@ ABILITIES = {
     "zsh": program("zsh"),
     "fish": program("fish"),
     "newuidmap": program("newuidmap"),
+    "engines": engines,
+    "all-capabilities": all_capabilities,
     "criu": lambda: succeed("criu", "check"),
 }
 
