@@ -1,5 +1,6 @@
 """Real engines, each started once a session in a place of its own, with pyoci and runc side by side."""
 
+import contextlib
 import json
 import pathlib
 import tempfile
@@ -34,12 +35,13 @@ def docker_config(place, **more):
     }  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def docker(archive):
-    """run(script, runtime) with dockerd's client on PATH; the script finds RT, and NAME, which no other script has."""
+@contextlib.contextmanager
+def dockerd(archive, prepare="true", **settings):
+    """A dockerd with pyoci and runc as its runtimes, and the image; `prepare` is a shell script that runs before it."""
     place = new_place()
     try:
-        config = docker_config(place)
+        place.sh(prepare)
+        config = docker_config(place, **settings)
         if "oom-score-adjust" in place.sh("dockerd --help").output:
             config["oom-score-adjust"] = 0  # what it wants itself takes CAP_SYS_RESOURCE; newer ones don't know it
         (place.folder / "daemon.json").write_text(json.dumps(config))
@@ -49,11 +51,28 @@ def docker(archive):
         daemon = place.daemon("dockerd", "--config-file", f"{place.folder}/daemon.json", PATH=f"{place.folder}/bin:{engine_place.PATH}")
         loaded = place.sh(f"docker load -q -i {archive}")
         assert loaded.status == 0, loaded
-        yield engine_place.Engine(place, {"pyoci": "pyoci", "runc": "peer"}, RUN="docker run --rm --runtime $RT", RUN_D="docker run -d --runtime $RT --name $NAME")
+        yield engine_place.Engine(
+            place, {"pyoci": "pyoci", "runc": "peer"}, RUN="docker run --rm --runtime $RT", RUN_D="docker run -d --runtime $RT --name $NAME"
+        )
         place.sh("docker ps -aq | xargs -r docker rm -f")
         place.stop(daemon)
     finally:
         place.close()
+
+
+@pytest.fixture(scope="session")
+def docker(archive):
+    """run(script, runtime) with dockerd's client on PATH; the script finds RT, and NAME, which no other script has."""
+    with dockerd(archive) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def docker_remapped(archive):
+    """A dockerd whose containers have a user namespace: userns-remap."""
+    owners = "for id in u g; do printf 'nobody:200000:65536\\nnogroup:200000:65536\\n' >sub$id; mount --bind sub$id /etc/sub${id}id; done"
+    with dockerd(archive, owners, **{"userns-remap": "nobody:nogroup"}) as engine:
+        yield engine
 
 
 @pytest.fixture(scope="session")

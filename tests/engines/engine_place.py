@@ -50,6 +50,9 @@ fi
 umount -R -l /sys
 mount -t sysfs sysfs /sys
 mount --move $groups /sys/fs/cgroup
+for folder in /etc/docker /var/lib/docker /var/lib/cni /var/lib/containers /var/lib/containerd; do
+    [ ! -d $folder ] || mount -t tmpfs tmpfs $folder
+done
 mount -t tmpfs tmpfs /run
 mkdir /run/lock /run/netns
 ip link set lo up

@@ -120,6 +120,17 @@ COMMANDS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("options", ["", "-u app", "--network none --read-only --tmpfs /t", "-v vol$RT:/d --init", "--pid host --userns host", "-m 64m --device /dev/fuse"])
+def test_container_of_a_remapped_daemon_looks_as_under_runc(docker_remapped, options):
+    docker_remapped.same(f"$RUN --hostname portrait {options} bb portrait; $RUN bb cat /proc/self/uid_map", "^ +0 +200000 +65536$")
+
+
+def test_exec_and_copy_with_a_remapped_daemon_are_as_under_runc(docker_remapped):
+    docker_remapped.same(
+        "$RUN_D bb sleep 100 >/dev/null; docker exec $NAME portrait; docker exec -u app $NAME touch /tmp/x; docker exec $NAME stat -c '%u %n' /tmp/x; echo x >f; docker cp f $NAME:/f; "
+        "docker exec $NAME stat -c '%u %n' /f; docker stop -t 0 $NAME; docker rm $NAME", "^1000 /tmp/x$")
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_ends_as_under_runc(docker, name):
     script, wanted, status = COMMANDS[name]
