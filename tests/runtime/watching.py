@@ -9,6 +9,7 @@ import select
 import socket
 import subprocess
 import termios
+import time
 
 TIMEOUT_S = 30
 
@@ -17,7 +18,8 @@ class Running:
     """A verb in the foreground whose standard output is read line by line."""
 
     def __init__(self, pyoci, *words, **more):
-        self.process = pyoci.start_process(*words, stdout=subprocess.PIPE, **more)
+        # Unbuffered: a line in a buffer of ours would be none to select.
+        self.process = pyoci.start_process(*words, stdout=subprocess.PIPE, bufsize=0, **more)
 
     def line(self):
         """The next line; "" at the end."""
@@ -132,6 +134,14 @@ class Receiver:
 def ended(fd):
     """Wait until the descriptor of a process (pidfd) says that it ended."""
     assert select.select([fd], [], [], TIMEOUT_S)[0]
+
+
+def until(condition):
+    """Wait for what no descriptor tells of.  Raises AssertionError after TIMEOUT_S."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        os.sched_yield()
 
 
 def inside(pyoci, container_id, script, *flags):
