@@ -31,7 +31,7 @@ def docker_config(place, **more):
     return {
         "runtimes": {"pyoci": {"path": str(engine_place.PYOCI)}, "peer": {"path": engine_place.RUNC}}, "default-runtime": "pyoci",
         "data-root": f"{folder}/data", "exec-root": f"{folder}/exec", "pidfile": f"{folder}/d.pid", "hosts": [f"unix://{folder}/d.sock"],
-        "cgroup-parent": f"/{place.group}", "bip": "10.97.0.1/24", "storage-driver": "overlay2", "log-level": "warn", **more,
+        "cgroup-parent": f"/{place.group}", "bip": "10.97.0.1/24", "exec-opts": ["native.cgroupdriver=cgroupfs"], "storage-driver": "overlay2", "log-level": "warn", **more,
     }  # fmt: skip
 
 
