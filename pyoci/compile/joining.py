@@ -40,7 +40,7 @@ def compile_exec(process, facts):
     for flag, path in facts.namespaces:
         slots[flag] = SLOT_FREE + len(slots)
         ops.append(Op("open_namespace", "default", flag, path, slots[flag]))
-    ops.append(Op("spawn", "default", 0, slots.get(CLONE_NEWPID, -1), facts.preserve_fds, 0, None))
+    ops.append(Op("spawn", "default", 0, facts.preserve_fds, 0, None))
     score = process.get("oomScoreAdj")
     if score is not None:
         ops.append(Op("score_oom", "process.oomScoreAdj", score))
@@ -50,7 +50,7 @@ def compile_exec(process, facts):
     if facts.root:
         ops.append(Op("open_rootfs", "default", facts.root, 0))
     for flag, slot in slots.items():
-        if flag not in (CLONE_NEWPID, CLONE_NEWUSER):
+        if flag != CLONE_NEWUSER:
             ops.append(Op("join", "default", flag, slot))
     if CLONE_NEWUSER in slots:
         # Last: until then init is the host's root, who may join any of them.
@@ -58,13 +58,16 @@ def compile_exec(process, facts):
         ops.append(Op("become_root", "default"))
     if facts.root:
         ops.append(Op("change_root", "default"))
+    # The limits hold before anything of the container's runs.
+    ops.append(Op("wait_for", "default", entered))
+    if CLONE_NEWPID in slots:
+        # Only now does it show in the container's /proc: init, sealed, inside, and limited; never this program (CVE-2019-5736).
+        ops.append(Op("clone_again", "default"))
     ops.append(Op("new_session", "default"))
     if facts.keyring:
         ops.append(Op("keyring", "default", facts.keyring))
     if process.get("terminal"):
         _console(ops, process, slots, facts)
-    # The limits hold before anything of the container's runs.
-    ops.append(Op("wait_for", "default", entered))
     masks = compile_process.capability_masks(process)
     compile_process.limits(ops, process, "process")
     compile_process.identity(ops, process, "process", masks, facts.seccomp, facts.preserve_fds, keep_groups=facts.keep_groups)

@@ -2,9 +2,12 @@
 
 The road depends on what is new and what is joined (user_namespaces(7)):
 
-  fast    nothing is joined but a pid namespace: clone3 makes all new ones at once, owned by the new user namespace
-  slow    other namespaces are joined: first those, while init is still the host's root; then the user namespace, joined or
-          made; then the rest is unshared, so that it belongs to that user namespace; a new pid namespace needs one more clone
+  fast    clone3 makes all new ones at once, owned by the new user namespace where there is one; init joins the others
+  slow    a user namespace is joined, or made while others are joined: first those, while init is still the host's root; then the
+          user namespace; then the rest is unshared, so that it belongs to that user namespace
+
+A pid namespace that is joined, or made by unshare, holds for children: init goes on as one.  It is never spawned into one that is
+joined: until its execveat it is this very program, which must not show in a container's /proc (CVE-2019-5736).
 """
 
 from pyoci.errors import ConfigError
@@ -64,14 +67,13 @@ def spawn(ops, namespaces, linux, preserve, kernel, cgroup):
     """Open what is joined, start init, and write the maps: HOST's part, and INIT's steps into its namespaces."""
     for flag, path, origin, slot in namespaces.joined:
         ops.append(Op("open_namespace", origin, flag, path, slot))
-    pid_slot = namespaces.joins(CLONE_NEWPID)
-    others = [one for one in namespaces.joined if one[0] not in (CLONE_NEWPID, CLONE_NEWUSER)]
+    others = [one for one in namespaces.joined if one[0] != CLONE_NEWUSER]
     joins_user = namespaces.joins(CLONE_NEWUSER) >= 0
     new = namespaces.new & ~_UNSHARED_LATER
     late_time = namespaces.new & CLONE_NEWTIME and kernel < TIME_AT_EXECVE
     slow = joins_user or late_time or (others and new & CLONE_NEWUSER)
     makes_user = new & CLONE_NEWUSER
-    ops.append(Op("spawn", ORIGIN, 0 if slow else new, pid_slot, preserve, int(bool(makes_user and not slow)), cgroup))
+    ops.append(Op("spawn", ORIGIN, 0 if slow else new, preserve, int(bool(makes_user and not slow)), cgroup))
     if makes_user and not slow:
         _map_ids(ops, linux)
     return slow, others, makes_user, late_time
@@ -88,9 +90,12 @@ def enter(ops, namespaces, linux, road):
 def _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_time):
     for flag, _, origin, slot in others:
         ops.append(Op("join", origin, flag, slot))
+    joins_pid = namespaces.joins(CLONE_NEWPID) >= 0
     if not slow:
         if makes_user:
             ops.append(Op("become_root", "linux.uidMappings"))
+        if joins_pid:
+            ops.append(Op("clone_again", ORIGIN))
         return
     new = namespaces.new & ~_UNSHARED_LATER & ~CLONE_NEWUSER
     user_slot = namespaces.joins(CLONE_NEWUSER)
@@ -105,7 +110,7 @@ def _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_tim
         new |= CLONE_NEWTIME
     if new:
         ops.append(Op("unshare", ORIGIN, new))
-    if new & (CLONE_NEWPID | CLONE_NEWTIME):
+    if joins_pid or new & (CLONE_NEWPID | CLONE_NEWTIME):
         ops.append(Op("clone_again", ORIGIN))
 
 

@@ -26,13 +26,13 @@ def _checked(value, call, on=""):
     return value
 
 
-_SPAWN_STAGES = ("clone3", "setns", "capset", "close_range", "execveat")
+_SPAWN_STAGES = ("clone3", "capset", "close_range", "execveat")
 
 
-def spawn(flags, *, exe_fd, channel_fd, channel_number, cgroup_fd=-1, pid_namespace_fd=-1, raise_capabilities=False):
+def spawn(flags, *, exe_fd, channel_fd, channel_number, cgroup_fd=-1, raise_capabilities=False):
     """Start exe_fd as a child in new namespaces (clone3(2) flags).  Returns (pid, pidfd)."""
     pidfd = ffi.new("int *")
-    pid = lib.sys_spawn(flags, cgroup_fd, pid_namespace_fd, exe_fd, channel_fd, channel_number, raise_capabilities, pidfd)
+    pid = lib.sys_spawn(flags, cgroup_fd, exe_fd, channel_fd, channel_number, raise_capabilities, pidfd)
     return _checked(pid, _SPAWN_STAGES[-1 - pidfd[0]] if pid < 0 else ""), pidfd[0]
 
 

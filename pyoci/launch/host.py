@@ -59,8 +59,7 @@ def open_namespace(launch, kind, path, slot):
         found = 0
     if found != kind:
         raise PyociError(f"{path!r} is {'another kind of namespace' if found else 'no namespace'}")
-    if kind != calls.CLONE_NEWPID:
-        launch.outbox.append(slot)
+    launch.outbox.append(slot)
 
 
 def make_cgroup(launch, lines):
@@ -88,7 +87,7 @@ def limit(launch, controller, file, values, optional):
     write(launch.directories, Write(AFTER, controller, file, values, "", bool(optional)))
 
 
-def spawn(launch, flags, pid_slot, preserve, raise_capabilities, cgroup):
+def spawn(launch, flags, preserve, raise_capabilities, cgroup):
     """Start init and hand it the whole plan."""
     from pyoci.launch.run import sealed_init  # run imports this module
 
@@ -98,7 +97,7 @@ def spawn(launch, flags, pid_slot, preserve, raise_capabilities, cgroup):
     launch.channel = ours
     try:
         launch.pid, launch.pidfd = calls.spawn(
-            flags, exe_fd=exe, channel_fd=theirs, channel_number=3 + preserve, cgroup_fd=cgroup_fd, pid_namespace_fd=launch.fds.get(pid_slot, -1),
+            flags, exe_fd=exe, channel_fd=theirs, channel_number=3 + preserve, cgroup_fd=cgroup_fd,
             raise_capabilities=raise_capabilities,
         )  # fmt: skip
     finally:

@@ -74,21 +74,27 @@ def read_trail(container):
     return Trail(parse(text))
 
 
-def undo(container):
+def undo(container, *, own_pids=False):
     """End the processes, remove the cgroups, and where create did not come to its end what it made in the rootfs and for its caller.
+
+    `own_pids`: the container has a pid namespace of its own, which ends with its first process; whoever is in its cgroup then is
+    another container's, made at the same path, and stays.
 
     Raises CleanupError with all that could not be undone.
     """
     leftovers = []
     trail = read_trail(container)
     _attempt(leftovers, _thaw, trail.directories, trail.cgroups)
+    survivors = []
     for pid, started in reversed(trail.processes):
-        _attempt(leftovers, end_process, pid, started)
+        _attempt(survivors, end_process, pid, started)
+    leftovers += survivors
     for pid, started in trail.hooks:
         _attempt(leftovers, _end_group, pid, started)
     trail = read_trail(container)  # an init that outlived its runtime wrote on until now
-    if trail.cgroups:
-        _attempt(leftovers, _end_stragglers, trail.directories, trail.cgroups)
+    if trail.cgroups and not survivors:  # with one left in them they can't go, and removing waits for its end
+        if not own_pids:
+            _attempt(leftovers, _end_stragglers, trail.directories, trail.cgroups)
         _attempt(leftovers, face.remove, trail.directories, trail.cgroups)
     for mount_id in reversed(trail.mounts):
         _attempt(leftovers, _unmount, trail.root, mount_id)

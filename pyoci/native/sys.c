@@ -95,7 +95,7 @@ int sys_mount_setattr(int fd, unsigned flags, unsigned long long set, unsigned l
 }
 
 /* What sys_spawn was at when it failed. */
-enum stage { AT_CLONE = -1, AT_PID_NAMESPACE = -2, AT_CAPABILITIES = -3, AT_DESCRIPTORS = -4, AT_EXECUTE = -5 };
+enum stage { AT_CLONE = -1, AT_CAPABILITIES = -2, AT_DESCRIPTORS = -3, AT_EXECUTE = -4 };
 
 /* What the child of sys_spawn needs; it runs on the parent's memory until execveat. */
 struct child {
@@ -184,17 +184,19 @@ static inline __attribute__((always_inline)) long clone3_here(struct clone_args 
 
 /*
  * Start the program in exe_fd as a child with the clone3 flags given, channel_fd as its descriptor channel_number.
- * pid_namespace_fd >= 0: it becomes a member of that pid namespace. cgroup_fd >= 0: of that cgroup. Returns the pid.
+ * cgroup_fd >= 0: it becomes a member of that cgroup. Returns the pid.
+ *
+ * Until execveat the child is this program in another's eyes: it is never made in a pid namespace that others are in already,
+ * where they could open /proc/PID/exe (CVE-2019-5736). init joins such a one itself.
  * After a failure *pidfd is the stage that failed.
  */
-int sys_spawn(unsigned long long flags, int cgroup_fd, int pid_namespace_fd, int exe_fd, int channel_fd,
+int sys_spawn(unsigned long long flags, int cgroup_fd, int exe_fd, int channel_fd,
 		     int channel_number, int raise_capabilities, int *pidfd)
 {
 	struct child child = { exe_fd, channel_fd, channel_number, raise_capabilities, 0, 0 };
 	struct clone_args args = { .flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
 				   .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD };
 	sigset_t all, old;
-	volatile int own = -1;
 	long pid;
 
 	*pidfd = AT_CLONE;
@@ -204,19 +206,9 @@ int sys_spawn(unsigned long long flags, int cgroup_fd, int pid_namespace_fd, int
 	}
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pid_namespace_fd >= 0) {
-		own = open("/proc/thread-self/ns/pid", O_RDONLY | O_CLOEXEC);
-		if (own < 0 || setns(pid_namespace_fd, CLONE_NEWPID) < 0) {
-			pid = -errno;
-			*pidfd = AT_PID_NAMESPACE;
-			goto out;
-		}
-	}
 	pid = clone3_here(&args, sizeof args);
 	if (pid == 0)
 		become_init(&child);
-	if (pid_namespace_fd >= 0)
-		setns(own, CLONE_NEWPID);
 	if (pid > 0 && child.error < 0) {
 		siginfo_t ignored;
 
@@ -225,9 +217,6 @@ int sys_spawn(unsigned long long flags, int cgroup_fd, int pid_namespace_fd, int
 		*pidfd = child.stage;
 		pid = child.error;
 	}
-out:
-	if (own >= 0)
-		close(own);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return (int)pid;
 }

@@ -23,7 +23,7 @@ TABLE = (
     ("make_cgroup", HOST, "directories:l", "cgroups(7)", "make the container's cgroups"),
     ("delegate_cgroup", HOST, "uid:i", "cgroups(7)", "give the cgroup to the container's user"),
     ("limit", HOST, "controller:s file:s values:l optional:i", "cgroups(7)", "write a resource limit"),
-    ("spawn", HOST, "flags:i pid_slot:f preserve:i raise_capabilities:i cgroup:s", "clone3(2)", "start init in its new namespaces"),
+    ("spawn", HOST, "flags:i preserve:i raise_capabilities:i cgroup:s", "clone3(2)", "start init in its new namespaces"),
     ("map_ids", HOST, "uid_map:s gid_map:s deny_setgroups:i", "user_namespaces(7)", "write the user and group id maps"),
     ("enter_cgroup", HOST, "directories:l beside:i", "cgroups(7)", "place init into the container's cgroups"),
     ("score_oom", HOST, "value:i", "proc(5)", "set the out-of-memory score adjustment"),

@@ -44,7 +44,7 @@ def describe(op):
 
 
 def _plain(given):
-    return [value for name, value in given.items() if name not in ("slot", "pid_slot") and value not in (None, [], "")]
+    return [value for name, value in given.items() if name != "slot" and value not in (None, [], "")]
 
 
 def _with(words, bits):

@@ -53,4 +53,4 @@ def end(container, status):
     directories = container.record["cgroups"]
     if status == "paused":
         face.thaw(directories)  # SIGKILL does not act in a frozen v1 cgroup
-    undo(container)
+    undo(container, own_pids=container.record["pid_namespace"])

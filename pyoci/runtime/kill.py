@@ -20,7 +20,9 @@ def kill(root, container_id, signal, all_processes):
     directories = record["cgroups"]
     status = derive(container, face.frozen)
     if all_processes:
-        face.kill_all(directories, signal)
+        # What lives in the cgroup of a container whose pid namespace has ended is another container's, made at the same path.
+        if status != "stopped" or not record["pid_namespace"]:
+            face.kill_all(directories, signal)
         return
     if status == "stopped":
         raise WrongStatus("container not running")

@@ -4,6 +4,7 @@ import copy
 
 from pyoci.cgroup.layout import Layout
 from pyoci.compile.container import Facts, compile_container
+from pyoci.plan.ops import argument_names
 
 CONTROLLERS = ("cpu", "cpuset", "memory", "devices", "freezer", "pids", "blkio")
 V1 = Layout(
@@ -90,10 +91,14 @@ def one(ops, name):
     return found
 
 
+def argument(ops, name, word):
+    """An argument, by its word, of the only operation of that name."""
+    op = one(ops, name)
+    return dict(zip(argument_names(op.number), op.args))[word]
+
+
 def place(ops, name, **arguments):
     """The index of the first of that name."""
-    from pyoci.plan.ops import argument_names
-
     for index, op in enumerate(ops):
         if op.name == name and all(op.args[argument_names(op.number).index(key)] == value for key, value in arguments.items()):
             return index

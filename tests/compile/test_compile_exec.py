@@ -1,7 +1,7 @@
 """exec: a process object and what the container has -> one act."""
 
 import pytest
-from compiling import FILTER, in_order, names, one, place, some
+from compiling import FILTER, argument, in_order, names, one, place, some
 
 from pyoci.compile.joining import Joining, compile_exec
 
@@ -22,13 +22,13 @@ def execute(facts, **members):
 
 def test_namespaces_are_opened_and_joined_in_their_order_the_user_namespace_last():
     ops = execute(joining(NET, PID, MNT, USER))
-    assert some(ops, "open_namespace", "spawn", "join", "become_root") == [
+    assert some(ops, "open_namespace", "join", "become_root") == [
         ("open_namespace", NET, f"/proc/9/ns/{NET}", 4),
         ("open_namespace", PID, f"/proc/9/ns/{PID}", 5),
         ("open_namespace", MNT, f"/proc/9/ns/{MNT}", 6),
         ("open_namespace", USER, f"/proc/9/ns/{USER}", 7),
-        ("spawn", 0, 5, 0, 0, None),
         ("join", NET, 4),
+        ("join", PID, 5),
         ("join", MNT, 6),
         ("join", USER, 7),
         ("become_root",),
@@ -38,7 +38,13 @@ def test_namespaces_are_opened_and_joined_in_their_order_the_user_namespace_last
 def test_process_of_a_container_without_namespaces_of_its_own_joins_none():
     ops = execute(joining(root="/proc/9/root"))
     assert not {"open_namespace", "join", "become_root"} & set(names(ops))
-    assert one(ops, "spawn").args == (0, -1, 0, 0, None)
+    assert argument(ops, "spawn", "flags") == 0 and "clone_again" not in names(ops)
+
+
+def test_pid_namespace_is_entered_last_by_a_child_that_is_limited_already():
+    """Before that, a process of the container could look at what the runtime is (CVE-2019-5736)."""
+    ops = execute(joining(PID, MNT, USER))
+    assert in_order(ops, "enter_cgroup", "join", "become_root", "wait_for", "clone_again", "new_session", "become_user")
 
 
 def test_root_is_opened_before_namespaces_change_what_its_path_means():
@@ -80,7 +86,7 @@ def test_pidfd_is_told_to_be_of_a_further_process():
 def test_score_limits_and_preserved_descriptors_are_the_process_objects():
     ops = execute(joining(preserve_fds=2), oomScoreAdj=-1, rlimits=[{"type": "RLIMIT_CPU", "soft": 1, "hard": 2}])
     assert some(ops, "score_oom", "limit_process") == [("score_oom", -1), ("limit_process", 0, 1, 2, "RLIMIT_CPU")]
-    assert (one(ops, "spawn").args[2], one(ops, "close_on_execute").args) == (2, (2,))
+    assert argument(ops, "spawn", "preserve") == argument(ops, "close_on_execute", "preserve") == 2
 
 
 def test_exec_makes_nothing_of_a_container():

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from compiling import FILTER, compiled, config, create, facts, in_user_namespace, names, namespaces, one, place, some
+from compiling import FILTER, argument, compiled, config, create, facts, in_user_namespace, names, namespaces, one, place, some
 
 from pyoci.compile.process import DEFAULT_PATH, environment
 
@@ -111,7 +111,7 @@ def test_sockets_are_told_to_the_process():
 def test_preserved_descriptors_are_those_of_the_flag_and_of_activation():
     ops = create(config(), facts(preserve_fds=2, listen_fds=3))
     assert one(ops, "close_on_execute").args == (5,)
-    assert one(ops, "spawn").args[2] == 5
+    assert argument(ops, "spawn", "preserve") == 5
 
 
 def test_rlimits_are_numbers_with_their_names():

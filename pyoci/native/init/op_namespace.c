@@ -50,7 +50,12 @@ OPERATION0(become_root)
 
 OPERATION(join)
 {
-	long error = CALL2(setns, m->slots[a->slot_], (int)a->type_);
+	long error;
+
+	/* The caller's supplementary groups would stay where the user namespace denies setgroups(2); here init may still drop them. */
+	if (a->type_ == CLONE_NEWUSER)
+		CALL2(setgroups, 0, NULL);
+	error = CALL2(setns, m->slots[a->slot_], (int)a->type_);
 
 	close_fd(m->slots[a->slot_]);
 	m->slots[a->slot_] = -1;
