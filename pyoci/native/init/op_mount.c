@@ -460,10 +460,31 @@ static int chroot_here(struct machine *m)
 	return error < 0 ? fail(m, STEP_CHDIR, error, "/") : 0;
 }
 
+/*
+ * Moving a root leaves the host's mounts below it. A procfs or sysfs among them, nothing of it hidden, would let a user
+ * namespace in the container mount a fresh one (the kernel asks for one that is fully visible): off with it, or cover it.
+ */
+static int take_away(struct machine *m, const char *path, long kind)
+{
+	struct list none = { 0, 0 };
+	SCOPED_FD place = (int)CALL4(openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+	SCOPED_FD tree = -1;
+
+	if (place < 0 || filesystem_type(place) != kind)
+		return 0;
+	if (CALL2(umount2, path, 2 /* MNT_DETACH */) >= 0)
+		return 0;
+	tree = new_mount(m, "tmpfs", "tmpfs", none, none, MOUNT_ATTR_RDONLY, -1);
+	return tree < 0 ? -1 : attach(m, tree, place, path);
+}
+
 OPERATION0(move_root)
 {
-	long error = CALL1(fchdir, m->root);
+	long error;
 
+	if (take_away(m, "/proc", PROC_SUPER_MAGIC) < 0 || take_away(m, "/sys", SYSFS_MAGIC) < 0)
+		return -1;
+	error = CALL1(fchdir, m->root);
 	if (error < 0)
 		return fail(m, STEP_FCHDIR, error, NULL);
 	error = CALL5(mount, ".", "/", NULL, 8192 /* MS_MOVE */, NULL);
