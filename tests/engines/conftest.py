@@ -41,6 +41,8 @@ def dockerd(archive, prepare="true", **settings):
     place = new_place()
     try:
         place.sh(prepare)
+        # The client's plugins (buildx) lie beside it, where it does not look when it is not installed.
+        place.sh("docker=$(readlink -f $(command -v docker)); mkdir cfg; ln -s ${docker%/bin/docker}/libexec/docker/cli-plugins cfg/")
         config = docker_config(place, **settings)
         if "oom-score-adjust" in place.sh("dockerd --help").output:
             config["oom-score-adjust"] = 0  # what it wants itself takes CAP_SYS_RESOURCE; newer ones don't know it
