@@ -130,6 +130,8 @@ __attribute__((noreturn, noinline)) static void become_init(struct child *child)
 	char number[12];
 	char *argv[] = { "pyoci-init", number, NULL };
 	char *envp[] = { NULL };
+	/* The kernel's struct sigaction; the C library's call refuses 32 and 33, which it keeps for itself. */
+	static const unsigned long default_action[4];
 	sigset_t none;
 	unsigned channel = (unsigned)child->channel_number;
 	int fd = child->channel_fd, exe = child->exe_fd;
@@ -152,7 +154,7 @@ __attribute__((noreturn, noinline)) static void become_init(struct child *child)
 	snprintf(number, sizeof number, "%d", child->channel_number);
 	/* Python ignores SIGPIPE and SIGXFSZ, a library's user what he likes, and execve keeps that: a container begins with the defaults. */
 	for (int signal_number = 1; signal_number < NSIG; signal_number++)
-		sigaction(signal_number, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
+		syscall(SYS_rt_sigaction, signal_number, default_action, NULL, sizeof(uint64_t));
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	child->stage = AT_EXECUTE;
