@@ -1,4 +1,4 @@
-"""Real engines, each started once a session in a place of its own, with pyoci and runc side by side."""
+"""Real engines, each started for its module in a place of its own, with pyoci and runc side by side."""
 
 import contextlib
 import json
@@ -62,14 +62,14 @@ def dockerd(archive, prepare="true", **settings):
         place.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def docker(archive):
     """run(script, runtime) with dockerd's client on PATH; the script finds RT, and NAME, which no other script has."""
     with dockerd(archive) as engine:
         yield engine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def docker_remapped(archive):
     """A dockerd whose containers have a user namespace: userns-remap."""
     owners = "for id in u g; do printf 'nobody:200000:65536\\nnogroup:200000:65536\\n' >sub$id; mount --bind sub$id /etc/sub${id}id; done"
@@ -77,7 +77,7 @@ def docker_remapped(archive):
         yield engine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def containerd(archive):
     """run(script, runtime) with ctr; the script finds RUN, a `ctr run` with the runtime, and I, the image."""
     place = new_place()
@@ -104,7 +104,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
         place.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def podman(archive):
     """run(script, runtime) with podman on PATH, which knows its runtime."""
     place = new_place()
@@ -134,7 +134,7 @@ tmp_dir = "{folder}/tmp"
         assert loaded.status == 0, loaded
         runtimes = {"pyoci": str(engine_place.PYOCI), "runc": engine_place.RUNC}
         yield engine_place.Engine(place, runtimes, RUN=f"podman --runtime $RT run --rm --cgroup-parent /{place.group}",
-                                  RUN_D=f"podman --runtime $RT run -d --name $NAME --cgroup-parent /{place.group}", PODMAN="podman --runtime $RT")  # fmt: skip
+                                  RUN_D=f"podman --runtime $RT run -d --name $NAME --cgroup-parent /{place.group}", PODMAN="podman --runtime $RT", GROUP=f"/{place.group}")  # fmt: skip
         place.sh("podman rm -fa -t 0")
     finally:
         place.close()

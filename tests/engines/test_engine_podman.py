@@ -55,10 +55,10 @@ COMMANDS = {
     "exec of nothing": (UP + f"for program in /no/such nosuch /etc; do podman exec $NAME $program >/dev/null 2>&1; echo $?; done; {END}", "^127\n127\n126$", 0),
     "exec with a terminal": (UP + f"script -qec \"podman exec -it $NAME tty\" /dev/null; {END}", "/dev/pts/", 0),
     "top and stats": (UP + f"podman top $NAME comm | head -n 2; podman stats --no-stream --format '{{{{.PIDs}}}}' $NAME | grep -c .; {END}", "^COMMAND", 0),
-    "out of memory": ("podman --runtime $RT run --network none --name $NAME -m 16m --memory-swap 16m $I sh -c 'x=$(head -c 60000000 /dev/zero | tr \"\\0\" x); echo ${#x}'; echo $?; "
+    "out of memory": ("podman --runtime $RT run --cgroup-parent $GROUP --network none --name $NAME -m 16m --memory-swap 16m $I sh -c 'x=$(head -c 60000000 /dev/zero | tr \"\\0\" x); echo ${#x}'; echo $?; "
                       + END, "^137$", 0),
-    "pod": ("podman pod create --name p$NAME --network none --infra-image $I --infra-command 'sleep 100' --infra-name i$NAME >/dev/null; "
-            "podman --runtime $RT run --rm --pod p$NAME $I ls /sys/class/net; podman pod rm -f -t 0 p$NAME >/dev/null", "^lo$", 0),
+    "pod": ("podman pod create --cgroup-parent $GROUP --name p$NAME --network none --infra-image $I --infra-command 'sleep 100' --infra-name i$NAME >/dev/null; "
+            "podman --runtime $RT run --rm --cgroup-parent $GROUP --pod p$NAME $I ls /sys/class/net; podman pod rm -f -t 0 p$NAME >/dev/null", "^lo$", 0),
 }  # fmt: skip
 
 
