@@ -161,7 +161,7 @@ class Engine:
     def run(self, script, runtime):
         """Run a script under "pyoci" or "runc"; what it prints is plain.  It finds RT, RT_NAME and NAME, and what the engine adds."""
         self.scripts += 1
-        given = {"RT": self.runtimes[runtime], "RT_NAME": runtime, "NAME": f"c{self.scripts}"}
+        given = {"RT": self.runtimes[runtime], "RT_NAME": runtime, "NAME": f"c-{self.scripts}-c"}
         # An added variable is a shell's words, so that it may name the others.
         added = "".join(f'{name}="{words}"\n' for name, words in self.environment.items())
         done = self.place.sh(added + script, given)
