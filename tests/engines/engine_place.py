@@ -22,8 +22,8 @@ import sys
 
 PYOCI = pathlib.Path(sys.executable).parent / "pyoci"
 RUNC = shutil.which("runc", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-# Packages of the system, which fit each other; PYOCI_ENGINES may name folders with other ones, to be found first.
-PATH = ":".join([*filter(None, [os.environ.get("PYOCI_ENGINES")]), "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
+# Packages of the system, which fit each other; PYOCI_ENGINES_PATH may name folders with other ones, to be found first.
+PATH = ":".join([*filter(None, [os.environ.get("PYOCI_ENGINES_PATH")]), "/usr/sbin", "/usr/bin", "/sbin", "/bin"])
 TIMEOUT_S = 60
 KINDS = ("mount", "net", "pid", "ipc", "uts")
 
