@@ -189,8 +189,7 @@ def test_signals_are_those_of_a_fresh_process(bundle, pyoci):
     words = ["grep", "-E", "SigBlk|SigIgn", "/proc/self/status"]
     bundle.process["args"] = words
     done = pyoci.run(bundle.write())
-    caller = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert done.stdout == caller.stdout
+    assert [line.split() for line in done.stdout.splitlines()] == [["SigBlk:", "0" * 16], ["SigIgn:", "0" * 16]]
 
 
 def test_environment_of_the_runtime_stays_outside(bundle, pyoci):
