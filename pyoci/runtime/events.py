@@ -7,14 +7,20 @@ from pyoci.cgroup.stats import open_oom
 from pyoci.cgroup.stats import stats as cgroup_stats
 from pyoci.errors import SyscallError, WrongStatus
 from pyoci.kernel import calls
-from pyoci.state.status import derive
+from pyoci.state.status import derive, has_ended
 from pyoci.state.store import Container
 
 
 def stats(root, container_id):
     """The `data` of a stats event.  Raises WrongStatus for a stopped container."""
     container = Container(root, container_id)
-    return cgroup_stats(*_cgroups(container))
+    directories, version = _cgroups(container)
+    try:
+        return cgroup_stats(directories, version)
+    except SyscallError as error:
+        if has_ended(container.record, error.errno):
+            raise WrongStatus(f"container with id {container_id} is not running") from error
+        raise
 
 
 def _cgroups(container):

@@ -1,20 +1,18 @@
 """exec: a further process in a running container.  Not in the runtime-spec; runc's command."""
 
 import posix
-from errno import ENOENT, ENOMEM, ESRCH
 
 from pyoci.cgroup import face
 from pyoci.compile.joining import Joining, compile_exec
 from pyoci.errors import ConfigError, OperationFailed, PyociError, SyscallError, WrongStatus
 from pyoci.kernel import calls
-from pyoci.kernel.proc import is_alive, put_file, read_file, start_time
+from pyoci.kernel.proc import put_file, read_file, start_time
 from pyoci.launch.run import Launch
 from pyoci.runtime.facts import load_filter, meaningless_labels
 from pyoci.spec.validate import unsupported_process, validate_process
-from pyoci.state.status import derive
+from pyoci.state.status import derive, has_ended
 from pyoci.state.store import Container
 
-ENDING_MS = 300
 # In the order in which they are joined; mount last of them, since it changes what paths mean.
 _KINDS = (
     ("ipc", calls.CLONE_NEWIPC), ("uts", calls.CLONE_NEWUTS), ("net", calls.CLONE_NEWNET), ("pid", calls.CLONE_NEWPID),
@@ -51,25 +49,9 @@ def execute(root, container_id, process, options, warn):
         return _launch(compile_exec(process, facts), options, warn)
     except (OperationFailed, SyscallError) as error:
         # A container that ends meanwhile takes its namespaces with it, and any of the calls may be the first to see it.
-        if _has_ended(container.record, error.errno):
+        if has_ended(container.record, error.errno):
             raise WrongStatus("cannot exec in a stopped container") from error
         raise
-
-
-def _has_ended(record, number):
-    """Whether the container's first process has ended, or is about to: its namespaces go before it shows as a zombie."""
-    if not is_alive(record["pid"], record["started"]):
-        return True
-    if number not in (ENOENT, ESRCH, ENOMEM):
-        return False
-    try:
-        pidfd = calls.pidfd_open(record["pid"])
-    except SyscallError:
-        return True
-    try:
-        return bool(calls.poll([(pidfd, calls.POLLIN)], ENDING_MS))
-    finally:
-        posix.close(pidfd)
 
 
 def _launch(ops, options, warn):

@@ -7,10 +7,13 @@
 """
 
 import posix
+from errno import ENODEV, ENOENT, ENOMEM, ESRCH
 
 from pyoci.errors import SyscallError
 from pyoci.kernel import calls
 from pyoci.kernel.proc import is_alive
+
+ENDING_MS = 300
 
 
 def derive(container, frozen):
@@ -42,3 +45,20 @@ def connect_gate(container):
         return calls.connect(f"/proc/self/fd/{directory}/gate", seqpacket=True)
     finally:
         posix.close(directory)
+
+
+def has_ended(record, number):
+    """Whether a call that failed with that errno did so because the container's first process has ended, or is about to: its
+    namespaces go before it shows as a zombie."""
+    if not is_alive(record["pid"], record["started"]):
+        return True
+    if number not in (ENOENT, ESRCH, ENOMEM, ENODEV):
+        return False
+    try:
+        pidfd = calls.pidfd_open(record["pid"])
+    except SyscallError:
+        return True
+    try:
+        return bool(calls.poll([(pidfd, calls.POLLIN)], ENDING_MS))
+    finally:
+        posix.close(pidfd)
