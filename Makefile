@@ -71,7 +71,7 @@ test: packages-test $(VENV)/.test-tools build bundles
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: packages-test $(VENV)/.test-tools install bundles
-	$(BIN)/python tests/tariff/bench.py $(ARGS)
+	$(BIN)/python tests/tariff/bench.py --write docs/benchmarks.md $(ARGS)
 
 bundles: packages-build | $(BIN)/python
 	@$(BIN)/python bundles/rootfs.py

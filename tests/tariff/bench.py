@@ -30,6 +30,7 @@ AIMS = {  # (what, peer): the ratio of CPU that is wanted at most
     ("exec", "runc"): 0.65, ("in process", "crun"): 0.65,
 }  # fmt: skip
 PSS_AIM_KB = 64
+KEPT = "## Where the rest goes"  # written by hand: what a new measurement leaves as it is
 CROWD = 500
 CROWD_AIM = 1.2
 
@@ -300,7 +301,9 @@ def main():
         text = PREFACE + head + "\n\n" + report(Bench(folder, options.rounds), options.what)
     print(text)
     if options.write:
-        pathlib.Path(options.write).write_text(text)
+        paper = pathlib.Path(options.write)
+        kept = paper.read_text().partition(KEPT) if paper.exists() else ("", "", "")
+        paper.write_text(text + ("\n" + kept[1] + kept[2] if kept[1] else ""))
 
 
 if __name__ == "__main__":
