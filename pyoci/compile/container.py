@@ -217,12 +217,8 @@ def _create_hooks(ops, config, hooks, container_id, bundle):
 def _console(ops, one, spaces, slots):
     if not one.get("terminal"):
         return -1
-    size = one.get("consoleSize") or {}
     slot = slots.take()
-    has_mounts = int(spaces.has(mounts.CLONE_NEWNS))
-    uid = (one.get("user") or {}).get("uid") or 0
-    width, height = (min(size.get(name) or 0, 65535) for name in ("width", "height"))
-    ops.append(Op("open_console", "process.terminal", slot, width, height, has_mounts, uid))
+    process.console(ops, one, slot, spaces.has(mounts.CLONE_NEWNS))
     return slot
 
 

@@ -67,7 +67,7 @@ def compile_exec(process, facts):
     if facts.keyring:
         ops.append(Op("keyring", "default", facts.keyring))
     if process.get("terminal"):
-        _console(ops, process, slots, facts)
+        compile_process.console(ops, process, SLOT_FREE + len(slots), False)
     masks = compile_process.capability_masks(process)
     compile_process.limits(ops, process, "process")
     compile_process.identity(ops, process, "process", masks, facts.seccomp, facts.preserve_fds, keep_groups=facts.keep_groups)
@@ -79,10 +79,3 @@ def compile_exec(process, facts):
         ops.append(Op("seccomp", "linux.seccomp", facts.seccomp[0], facts.seccomp[1]))
     ops.append(compile_process.execute(process, "process", 0))
     return ops
-
-
-def _console(ops, process, slots, facts):
-    size = process.get("consoleSize") or {}
-    width, height = (min(size.get(name) or 0, 65535) for name in ("width", "height"))
-    uid = (process.get("user") or {}).get("uid") or 0
-    ops.append(Op("open_console", "process.terminal", SLOT_FREE + len(slots), width, height, 0, uid))

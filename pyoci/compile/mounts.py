@@ -3,6 +3,7 @@
 The kernel resolves every target below the rootfs when init acts.  config.md#mounts, config-linux.md
 """
 
+from pyoci.cgroup.layout import clean as clean_by_letters
 from pyoci.errors import ConfigError
 from pyoci.kernel.calls import CLONE_NEWCGROUP, CLONE_NEWNS
 from pyoci.plan.plan import Op
@@ -36,13 +37,7 @@ def clean(path):
     """`path` as an absolute one in the container, without `.`, `..` and doubled slashes."""
     if "//" not in path and "/." not in path and path[:1] == "/" and path[-1:] != "/":
         return path
-    parts = []
-    for part in path.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
+    return clean_by_letters(path) or "/"
 
 
 def rootfs(ops, linux, namespaces, rootfs_path, no_pivot):

@@ -90,6 +90,14 @@ def _program(ops, process, origin, cwd):
     ops.append(Op("find_program", f"{origin}.args[0]", args[0], search))
 
 
+def console(ops, process, slot, has_mounts):
+    """The terminal, whose master goes up in that slot; /dev/console is covered where the container has mounts of its own."""
+    size = process.get("consoleSize") or {}
+    width, height = (min(size.get(name) or 0, 65535) for name in ("width", "height"))
+    uid = (process.get("user") or {}).get("uid") or 0
+    ops.append(Op("open_console", "process.terminal", slot, width, height, int(has_mounts), uid))
+
+
 def limits(ops, process, origin):
     """rlimits, set by HOST: init may lack the privilege in its user namespace.
 

@@ -228,11 +228,6 @@ int sys_socketpair(int *pair)
 	return result(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 }
 
-int sys_socketpair_stream(int *pair)
-{
-	return result(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-}
-
 #define MAX_FDS 32
 
 int sys_send(int fd, const char *data, int length, const int *fds, int n_fds)
@@ -357,16 +352,6 @@ int sys_unix_connect(const char *path, int seqpacket)
 	return connect_unix(path, seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
 }
 
-int sys_unix_datagram(const char *path)
-{
-	return connect_unix(path, SOCK_DGRAM);
-}
-
-int sys_accept(int fd)
-{
-	return result(accept4(fd, NULL, NULL, SOCK_CLOEXEC));
-}
-
 int sys_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard)
 {
 	uint64_t limit[2] = { soft, hard };
@@ -399,11 +384,6 @@ int sys_pidfd_open(int pid, int flags)
 	return result(syscall(SYS_pidfd_open, pid, flags));
 }
 
-int sys_pidfd_getfd(int pidfd, int fd)
-{
-	return result(syscall(SYS_pidfd_getfd, pidfd, fd, 0));
-}
-
 int sys_subreaper(int on)
 {
 	return result(prctl(PR_SET_CHILD_SUBREAPER, (unsigned long)on, 0, 0, 0));
@@ -414,34 +394,6 @@ int sys_is_subreaper(void)
 	int on = 0;
 
 	return prctl(PR_GET_CHILD_SUBREAPER, (unsigned long)&on, 0, 0, 0) < 0 ? -errno : on;
-}
-
-/* Every CPU that there is: since Linux 6.2 a mask that a user once set is remembered, so it is reset by name. */
-int sys_cpu_reset(int pid)
-{
-	unsigned long mask[1024];
-
-	memset(mask, 0xff, sizeof mask);
-	return result(syscall(SYS_sched_setaffinity, pid, sizeof mask, mask));
-}
-
-int sys_capability_last(void)
-{
-	int last = -1;
-
-	while (last < 63 && prctl(PR_CAPBSET_READ, (unsigned long)(last + 1), 0, 0, 0) >= 0)
-		last++;
-	return last;
-}
-
-int sys_statfs_type(const char *path, unsigned long long *type)
-{
-	struct statfs facts;
-
-	if (statfs(path, &facts) < 0)
-		return -errno;
-	*type = (unsigned long long)facts.f_type;
-	return 0;
 }
 
 int sys_renameat2(int olddir, const char *old, int newdir, const char *name, unsigned flags)

@@ -8,24 +8,17 @@ int sys_mount_setattr(int fd, unsigned flags, unsigned long long set, unsigned l
 int sys_spawn(unsigned long long flags, int cgroup_fd, int exe_fd, int channel_fd, int channel_number,
               int raise_capabilities, int *pidfd);
 int sys_socketpair(int *pair);
-int sys_socketpair_stream(int *pair);
 int sys_send(int fd, const char *data, int length, const int *fds, int n_fds);
 int sys_receive(int fd, char *data, int capacity, int *fds, int capacity_fds, int *n_fds);
 int sys_unix_listen(const char *path, int backlog);
 int sys_unix_connect(const char *path, int seqpacket);
-int sys_unix_datagram(const char *path);
 int sys_unmount(const char *path);
-int sys_accept(int fd);
 int sys_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard);
 int sys_poll(int *fds, const short *events, short *revents, int count, int timeout_ms);
 int sys_pidfd_send_signal(int pidfd, int signal);
 int sys_pidfd_open(int pid, int flags);
-int sys_pidfd_getfd(int pidfd, int fd);
 int sys_subreaper(int on);
 int sys_is_subreaper(void);
-int sys_cpu_reset(int pid);
-int sys_capability_last(void);
-int sys_statfs_type(const char *path, unsigned long long *type);
 int sys_renameat2(int olddir, const char *old, int newdir, const char *name, unsigned flags);
 int sys_signals_open(unsigned long long *old_mask);
 int sys_signals_close(int fd, unsigned long long old_mask);
