@@ -1,4 +1,4 @@
-"""The part of the build that pyproject.toml cannot say: what is compiled, and that bin/pyoci is a program.
+"""The part of the build that pyproject.toml cannot say: what is compiled, and that bin/pyoci and bin/minidocker are programs.
 
 pyoci/native/build.py compiles; the commands here only say where to. Source: setuptools' "Building extension modules", PEP 660.
 """
@@ -43,14 +43,15 @@ class BuildNative(build_ext):
 
 
 class BuildLauncher(build_scripts):
-    """Build the launcher into the scripts: installers copy a program unchanged, where a console script would cost 8 ms a start."""
+    """Build the launchers into the scripts: installers copy a program unchanged, where a console script would cost 8 ms a start."""
 
     editable_mode = False
 
     def run(self):
-        target = pathlib.Path(self.build_dir) / "pyoci"
-        target.unlink(missing_ok=True)  # an editable build and a wheel differ in what they are told, not in their sources
-        build["build_launcher"](target, tree=str(TREE) if self.editable_mode else "")
+        for name in build["PROGRAMS"]:
+            target = pathlib.Path(self.build_dir) / name
+            target.unlink(missing_ok=True)  # an editable build and a wheel differ in what they are told, not in their sources
+            build["build_launcher"](target, tree=str(TREE) if self.editable_mode else "")
 
 
 setup(

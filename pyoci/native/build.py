@@ -3,7 +3,7 @@
     _sys.abi3.so         the shim over Linux's calls (cffi, API mode), from sys.c and bpf.c; its cdefs are sys.h and bpf.h
     _libseccomp.abi3.so  the shim over libseccomp; left out, with a note, where <seccomp.h> is missing
     init/pyoci-init      the machine that carries out a plan in a container: static, freestanding
-    launcher/pyoci       what stands in bin/: static, freestanding
+    launcher/pyoci       what stands in bin/: static, freestanding; launcher/minidocker is its brother
 
 `python -m pyoci.native.build` builds in place; setup.py calls build_all(into=...) for a wheel. $CC chooses the compiler, and a cross compiler
 is fine for init and the launcher. Each result is replaced atomically and only when one of its sources is newer.
@@ -33,6 +33,8 @@ FREESTANDING_FLAGS = [
     "-fno-asynchronous-unwind-tables", "-fno-pie", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,noseparate-code",
     "-Wl,-z,norelro", "-Wall", "-Wextra", "-Wconversion", "-Werror",
 ]  # fmt: skip
+
+PROGRAMS = ("pyoci", "minidocker")
 
 
 class BuildError(Exception):
@@ -160,16 +162,23 @@ def build_init(into=NATIVE):
 
 
 def build_launcher(target, tree="", prefix=""):
-    """Build the launcher. Returns whether it was built.
+    """Build the launcher of pyoci or, by the target's name, of minidocker. Returns whether it was built.
 
     tree    the source tree that an editable or in-place launcher runs, or "" to find the installed package
     prefix  the prefix of the interpreter to use, or "" for the one that the launcher stands in
     """
     # json.dumps writes a C string literal for every path that C and JSON escape alike, which is all but control characters.
     defines = [f"-DPYOCI_TREE={json.dumps(tree, ensure_ascii=False)}", f"-DPYOCI_PREFIX={json.dumps(prefix, ensure_ascii=False)}"]
+    if pathlib.Path(target).name == "minidocker":
+        defines += ['-DPYOCI_NAME="minidocker"', '-DPYOCI_MAIN="/pyoci/minidocker/__main__.py"']
     if tree:
         defines.append(f"-DPYOCI_MINOR={sys.version_info.minor}")
     return build_freestanding(NATIVE / "launcher", pathlib.Path(target), defines)
+
+
+def build_launchers(folder, tree="", prefix=""):
+    """Build every launcher into a folder. Returns the names of those that were built."""
+    return [f"launcher/{name}" for name in PROGRAMS if build_launcher(folder / name, tree, prefix)]
 
 
 def build_extensions(into=NATIVE):
@@ -196,7 +205,7 @@ def main(argv=None):
     options = parser.parse_args(argv)
     into = options.into
     parts = [] if options.only_freestanding else [lambda: build_extensions(into)]
-    parts += [lambda: build_init(into) and ["pyoci-init"], lambda: build_launcher(into / "launcher" / "pyoci", str(TREE), sys.prefix) and ["launcher"]]
+    parts += [lambda: build_init(into) and ["pyoci-init"], lambda: build_launchers(into / "launcher", str(TREE), sys.prefix)]
     built = []
     failed = False
     for part in parts:  # each: a fault in one of them leaves the others usable

@@ -15,6 +15,7 @@ PACKAGE = pathlib.Path(__file__).resolve().parents[2] / "pyoci"
 ORDER = (
     ("__main__",),
     ("cli",),
+    ("minidocker",),
     ("api",),
     ("runtime",),
     ("compile", "launch"),
@@ -42,6 +43,10 @@ COLD_MODULES = {
     "seccomp/enosys.py": "a filter that is not in the cache",
 }
 
+# The platform: all of it is cold, and of pyoci it knows these alone (hot: its start), so that it runs on any OCI runtime.
+PLATFORM = "minidocker"
+PLATFORM_CALLS = {PLATFORM, "api", "spec", "kernel", "errors", "hot", "hotfile", "__init__"}
+
 PURE_ROOMS = ("compile", "plan", "spec")
 # Clocks, files, processes: what a pure room must not reach. Its modules may still read sys.maxsize or errno's names.
 IMPURE_MODULES = {"posix", "os", "time", "fcntl", "select", "_socket", "socket", "subprocess", "io", "pathlib"}
@@ -63,7 +68,7 @@ def room_of(module):
 
 def is_cold(module):
     """Whether no hot verb loads the module."""
-    return module in COLD_MODULES or bool(COLD.search(ast.get_docstring(ast.parse((PACKAGE / module).read_text())) or ""))
+    return room_of(module) == PLATFORM or module in COLD_MODULES or bool(COLD.search(ast.get_docstring(ast.parse((PACKAGE / module).read_text())) or ""))
 
 
 def module_file(name):
@@ -110,6 +115,8 @@ def wrong_directions(module, source):
             target = "__init__"
         if target not in RANK:
             wrong.append(f"{module}:{line}: imports from unknown room {target}")
+        elif room == PLATFORM and target not in PLATFORM_CALLS:
+            wrong.append(f"{module}:{line}: the platform may not import {target}")
         elif target != room and RANK[target] <= RANK[room]:
             wrong.append(f"{module}:{line}: {room} may not import {target}")
     return wrong
@@ -172,6 +179,8 @@ def test_package_imports_nothing():
         pytest.param("compile/a.py", "import pyoci.launch.run\n", "compile may not import launch", id="by-import"),
         pytest.param("compile/a.py", "from pyoci.attic import x\n", "unknown room attic", id="unknown-target"),
         pytest.param("attic/a.py", "", "unknown room attic", id="unknown-room"),
+        pytest.param("minidocker/a.py", "from pyoci.launch import run\n", "the platform may not import launch", id="platform"),
+        pytest.param("api.py", "from pyoci.minidocker import store\n", "api may not import minidocker", id="from-below"),
         pytest.param("errors.py", "from pyoci.errors2 import x\n", "unknown room errors2", id="unknown-file"),
     ],
 )

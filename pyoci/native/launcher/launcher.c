@@ -16,12 +16,20 @@
  * sys.path by the one folder that is named here). Where our dependencies are not all in that folder, as with --system-site-packages,
  * -S is left out: only `site` knows where they are.
  *
+ * bin/minidocker is the same program, built with another PYOCI_NAME and PYOCI_MAIN.
+ *
  * Freestanding: no libc, no heap. Sources: execve(2), syscalls(2), PEP 405, Debian's python policy.
  */
 #include <linux/fcntl.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
+#ifndef PYOCI_NAME
+#define PYOCI_NAME "pyoci"
+#endif
+#ifndef PYOCI_MAIN
+#define PYOCI_MAIN "/pyoci/__main__.py"
+#endif
 #ifndef PYOCI_TREE
 #define PYOCI_TREE ""
 #endif
@@ -123,7 +131,7 @@ static int cut_component(struct text *text)
 __attribute__((noreturn)) static void fail(const char *what, const char *on, const char *why)
 {
     static struct text line;
-    add(&line, "pyoci: ");
+    add(&line, PYOCI_NAME ": ");
     add(&line, what);
     add(&line, on);
     add(&line, why);
@@ -211,7 +219,7 @@ static void find_site(void)
 static void find_package(void)
 {
     add(&package, PYOCI_TREE[0] ? PYOCI_TREE : site.bytes);
-    add(&package, "/pyoci/__main__.py");
+    add(&package, PYOCI_MAIN);
     if (PYOCI_TREE[0] && !exists(package.bytes))
         fail("the source tree that was installed with pip install -e is gone: ", PYOCI_TREE, "");
 }
