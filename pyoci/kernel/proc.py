@@ -66,6 +66,12 @@ def is_alive(pid, started):
     return bool(fields) and int(fields[19]) == started and fields[0] not in (b"Z", b"X", b"x")
 
 
+def is_exiting(pid):
+    """Whether the process is on its way out (PF_EXITING): it has closed its files or is about to, and is no zombie yet.  proc_pid_stat(5)"""
+    fields = stat_fields(pid)
+    return bool(fields) and bool(int(fields[6]) & 0x4)
+
+
 def put_file(path, data, before=None):
     """A file that appears whole or not at all, over whatever bears the name.  `before(path)` is told of each path first.
 

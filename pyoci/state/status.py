@@ -1,6 +1,6 @@
 """The status of a container, derived from facts and never stored.  runtime.md#state
 
-    stopped   its first process is gone, or a zombie
+    stopped   its first process is gone, or a zombie; or on its way there, which is waited for
     paused    its cgroup is frozen
     created   init still listens at the gate
     running   the rest
@@ -11,7 +11,7 @@ from errno import ENODEV, ENOENT, ENOMEM, ESRCH
 
 from pyoci.errors import SyscallError
 from pyoci.kernel import calls
-from pyoci.kernel.proc import is_alive
+from pyoci.kernel.proc import is_alive, is_exiting
 
 ENDING_MS = 300
 
@@ -23,7 +23,9 @@ def derive(container, frozen):
         return "stopped"
     if frozen(record["cgroups"]):
         return "paused"
-    return "created" if waits_at_gate(container) else "running"
+    if waits_at_gate(container):
+        return "created"
+    return "stopped" if is_exiting(record["pid"]) and _ends_soon(record["pid"]) else "running"
 
 
 def waits_at_gate(container):
@@ -52,10 +54,13 @@ def has_ended(record, number):
     namespaces go before it shows as a zombie."""
     if not is_alive(record["pid"], record["started"]):
         return True
-    if number not in (ENOENT, ESRCH, ENOMEM, ENODEV):
-        return False
+    return number in (ENOENT, ESRCH, ENOMEM, ENODEV) and _ends_soon(record["pid"])
+
+
+def _ends_soon(pid):
+    """Wait a moment for the end of a process that seems to be ending."""
     try:
-        pidfd = calls.pidfd_open(record["pid"])
+        pidfd = calls.pidfd_open(pid)
     except SyscallError:
         return True
     try:
