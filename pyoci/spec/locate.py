@@ -92,9 +92,9 @@ class _Search:
 
 
 def _plain(word):
-    """The name in a key token. A bad escape is left as it stands."""
+    """The name in a key token. A bad escape is left as it stands, and so is what is no string at all."""
     try:
-        return decode_string(word)
+        return decode_string(word) if word[:1] == '"' else word
     except (StopIteration, ValueError, ConfigError):
         return word
 

@@ -127,6 +127,8 @@ def shown(value):
         return "an array"
     if type(value) is int and value.bit_length() > 200:
         return "a huge number"
+    if type(value) is float:
+        return repr(value)  # 1e999 in a document is inf, which JSON can't write
     return encode(value)
 
 
