@@ -22,12 +22,13 @@ class Facts:
     rootfs        absolute path of the rootfs, checked
     has_kcore     /proc/kcore exists
     seccomp       (flags, filter) resolved by the caller, or None
+    without       names of the labels whose security module this host does not have
     no_pivot, no_new_keyring, preserve_fds, listen_fds, pid_file, console_socket, pidfd_socket
     notify        the state directory, where the caller wants to be notified of readiness (NOTIFY_SOCKET), or ""
     """
 
     __slots__ = ("layout", "kernel", "rootfs", "has_kcore", "seccomp", "no_pivot", "no_new_keyring", "preserve_fds", "listen_fds",
-                 "pid_file", "console_socket", "pidfd_socket", "notify")  # fmt: skip
+                 "pid_file", "console_socket", "pidfd_socket", "notify", "without")  # fmt: skip
 
     def __init__(self, layout, kernel, rootfs, has_kcore=True, seccomp=None):
         self.layout = layout
@@ -38,6 +39,7 @@ class Facts:
         self.no_pivot = self.no_new_keyring = False
         self.preserve_fds = self.listen_fds = 0
         self.pid_file = self.console_socket = self.pidfd_socket = self.notify = ""
+        self.without = ()
 
 
 class Slots:
@@ -99,6 +101,8 @@ def compile_container(container_id, bundle, config, facts):
         # clone3 puts init there at once, with every limit in force; a later move waits for the kernel's RCU.
         _limit(ops, after, False)
         into, after = directories[""], []
+    labels = process.labels(config.get("process") or {}, "process", facts.without, slots.take)
+    ops.extend(labels[:1])
     road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel, into)
     _score(ops, config.get("process") or {})
     namespaces.enter(ops, spaces, linux, road)
@@ -106,13 +110,13 @@ def compile_container(container_id, bundle, config, facts):
     wait = _Waiting(spaces, entered)
     _session(ops, container_id, facts)
     mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
-    seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait), plan.warnings)
+    seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait), plan.warnings, _mount_label(linux, spaces, facts))
     if facts.notify:
         mounts.notify(ops, f"{facts.notify}/notify")
     devices(ops, config, linux, spaces, facts.has_kcore)
     wait(ops)
     _wait_for_all(ops, entered, after)
-    _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots)
+    _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots, labels[1:])
     _later_acts(plan, config)
     return plan
 
@@ -167,7 +171,12 @@ def _session(ops, container_id, facts):
         ops.append(Op("keyring", "default", f"_ses.{container_id}"))
 
 
-def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots):
+def _mount_label(linux, spaces, facts):
+    label = linux.get("mountLabel") if "mountLabel" not in facts.without else ""
+    return mounts.Label(label, spaces) if label else None
+
+
+def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots, labels):
     ops = plan.create
     one = config.get("process")
     hooks = config.get("hooks") or {}
@@ -183,7 +192,8 @@ def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, sl
     _personality(ops, linux)
     if one:
         process.limits(ops, one, "process")
-        process.identity(ops, one, "process", process.capability_masks(one), facts.seccomp, facts.preserve_fds + facts.listen_fds)
+        process.identity(ops, one, "process", process.capability_masks(one), facts.seccomp, facts.preserve_fds + facts.listen_fds,
+                         labels=labels)  # fmt: skip
     if console_slot >= 0:
         ops.append(Op("send_console", "process.terminal", facts.console_socket, console_slot))
     if facts.pidfd_socket:

@@ -17,11 +17,12 @@ class Joining:
     seccomp         (flags, filter) or None
     keep_groups     setgroups is denied in the user namespace
     keyring         name of a new session keyring, or "" for the caller's
+    without         names of the labels whose security module this host does not have
     preserve_fds, console_socket, pidfd_socket
     """
 
     __slots__ = ("namespaces", "directories", "pid", "root", "seccomp", "keep_groups", "keyring", "preserve_fds", "console_socket",
-                 "pidfd_socket")  # fmt: skip
+                 "pidfd_socket", "without")  # fmt: skip
 
     def __init__(self, namespaces, directories, pid):
         self.namespaces = namespaces
@@ -31,6 +32,7 @@ class Joining:
         self.seccomp = None
         self.keep_groups = False
         self.preserve_fds = 0
+        self.without = ()
 
 
 def compile_exec(process, facts):
@@ -40,6 +42,8 @@ def compile_exec(process, facts):
     for flag, path in facts.namespaces:
         slots[flag] = SLOT_FREE + len(slots)
         ops.append(Op("open_namespace", "default", flag, path, slots[flag]))
+    labels = compile_process.labels(process, "process", facts.without, lambda: SLOT_FREE + len(slots) + 1)
+    ops.extend(labels[:1])
     ops.append(Op("spawn", "default", 0, facts.preserve_fds, 0, None))
     score = process.get("oomScoreAdj")
     if score is not None:
@@ -70,7 +74,8 @@ def compile_exec(process, facts):
         compile_process.console(ops, process, SLOT_FREE + len(slots), False)
     masks = compile_process.capability_masks(process)
     compile_process.limits(ops, process, "process")
-    compile_process.identity(ops, process, "process", masks, facts.seccomp, facts.preserve_fds, keep_groups=facts.keep_groups)
+    compile_process.identity(ops, process, "process", masks, facts.seccomp, facts.preserve_fds,
+                             keep_groups=facts.keep_groups, labels=labels[1:])  # fmt: skip
     if process.get("terminal"):
         ops.append(Op("send_console", "process.terminal", facts.console_socket, SLOT_FREE + len(slots)))
     if facts.pidfd_socket:

@@ -5,7 +5,7 @@ The kernel resolves every target below the rootfs when init acts.  config.md#mou
 
 from pyoci.cgroup.layout import clean as clean_by_letters
 from pyoci.errors import ConfigError
-from pyoci.kernel.calls import CLONE_NEWCGROUP, CLONE_NEWNS
+from pyoci.kernel.calls import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNS
 from pyoci.plan.plan import Op
 from pyoci.spec.names import (
     MOUNT_ATTR_NODEV,
@@ -55,15 +55,33 @@ def rootfs(ops, linux, namespaces, rootfs_path, no_pivot):
     ops.append(Op("open_rootfs", "root.path", rootfs_path, 2 if flags & MS_SHARED else 1))
 
 
-def mounts(ops, config, bundle, cgroups, warnings):
-    """mounts[], in order.  `cgroups`: cgroup.CgroupMounts.  Returns the operations that seal what is filled later."""
+class Label:
+    """linux.mountLabel, for the file systems that are the container's alone: one that others mount too has one label already."""
+
+    __slots__ = ("option", "shared")
+
+    def __init__(self, text, namespaces):
+        self.option = f"context={text}"
+        self.shared = {"proc", "sysfs", "cgroup", "cgroup2"}
+        if not namespaces.new & CLONE_NEWIPC:
+            self.shared.add("mqueue")
+
+    def add(self, fstype, data):
+        """The options of a new mount with the label, unless they name one."""
+        if fstype in self.shared or any(word.startswith("context=") for word in data):
+            return data
+        return [*data, self.option]
+
+
+def mounts(ops, config, bundle, cgroups, warnings, label=None):
+    """mounts[], in order.  `cgroups`: CgroupMounts; `label`: Label.  Returns the operations that seal what is filled later."""
     seals = []
     for index, mount in enumerate(config.get("mounts") or ()):
-        _mount(ops, mount, f"mounts[{index}]", bundle, cgroups, seals, warnings)
+        _mount(ops, mount, f"mounts[{index}]", bundle, cgroups, seals, warnings, label)
     return seals
 
 
-def _mount(ops, mount, origin, bundle, cgroups, seals, warnings):
+def _mount(ops, mount, origin, bundle, cgroups, seals, warnings, label):
     target = clean(mount["destination"])
     options = parse_mount_options(mount.get("options") or ())
     fstype = mount.get("type") or ""
@@ -81,6 +99,8 @@ def _mount(ops, mount, origin, bundle, cgroups, seals, warnings):
     elif fstype == "cgroup" or fstype == "cgroup2":
         cgroups.show(ops, origin, target, options)
     else:
+        if label:
+            options.data = label.add(fstype, options.data)
         _new(ops, mount, origin, target, fstype, options, seals)
     for flags in options.propagation:
         ops.append(Op("propagate", origin, target, flags))

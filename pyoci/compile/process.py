@@ -41,16 +41,32 @@ def capability_masks(process):
     return masks
 
 
-def identity(ops, process, origin, masks, seccomp, preserve, *, keep_groups=False):
+def labels(process, origin, without, take_slot):
+    """The operations that name the labels of `process`, but for the members in `without`: the first opens the procfs for the rest."""
+    wanted = [(name, files, text) for name, files, text in (
+        ("apparmorProfile", ("self/attr/apparmor/exec", "self/attr/exec"), "exec {}"),  # the second up to Linux 5.7
+        ("selinuxLabel", ("self/attr/exec", None), "{}"),
+    ) if process.get(name) and name not in without]  # fmt: skip
+    if not wanted:
+        return []
+    slot = take_slot()
+    return [Op("open_procfs", f"{origin}.{wanted[0][0]}", slot)] + [
+        Op("label", f"{origin}.{name}", *files, text.format(process[name]), slot) for name, files, text in wanted
+    ]
+
+
+def identity(ops, process, origin, masks, seccomp, preserve, *, keep_groups=False, labels=()):
     """From the privileged init to the user of the process; the seccomp filter where it needs privilege.
 
-    `seccomp`: (flags, filter) or None.  `preserve`: how many descriptors from 3 on the process keeps.
+    `seccomp`: (flags, filter) or None.  `preserve`: how many descriptors from 3 on the process keeps.  `labels`: of labels(), the
+    operations of init's side: before the user and the filter, which could both forbid them.
     """
     user = process.get("user") or {}
     uid, gid = user.get("uid") or 0, user.get("gid") or 0
     groups = user.get("additionalGids") or ()
     cwd = process["cwd"]
     private = bool(process.get("noNewPrivileges"))
+    ops.extend(labels)
     if private:
         ops.append(Op("no_new_privileges", f"{origin}.noNewPrivileges"))
     ops.append(Op("close_on_execute", "default", preserve))

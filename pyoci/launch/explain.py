@@ -24,6 +24,9 @@ _HINTS = {
     ("mount_setattr", EPERM): "an attribute that is locked by another user namespace can't be cleared",
     ("fsmount", EPERM): "in a user namespace this file system needs its own namespace (proc: pid, sysfs: network, mqueue: ipc)",
     ("pivot_root", EINVAL): "the rootfs lies on a mount that can't be pivoted (an initramfs); try --no-pivot",
+    ("write", ENOENT, "label"): "no such profile is loaded into the kernel (apparmor_parser --replace FILE loads one)",
+    ("write", EINVAL, "label"): "the security module knows no such label",
+    ("write", EACCES, "label"): "what pyoci itself is confined by does not allow this label",
     ("execve", ENOEXEC): "no program for this machine, or a script without its #! line",
 }
 _VERIFIED = {

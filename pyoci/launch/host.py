@@ -62,6 +62,12 @@ def open_namespace(launch, kind, path, slot):
     launch.outbox.append(slot)
 
 
+def open_procfs(launch, slot):
+    """For `label`: after init's root has changed, no procfs that it sees can be trusted (CVE-2019-19921)."""
+    launch.fds[slot] = posix.open("/proc", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    launch.outbox.append(slot)
+
+
 def make_cgroup(launch, lines):
     """Each directory is noted before it is made, and its inode after."""
     launch.directories = directories = dict(line.split("\t", 1) for line in lines)
@@ -191,6 +197,6 @@ def write_pid(launch, path):
 
 DEEDS = {
     NUMBER[deed.__name__]: deed
-    for deed in (claim, listen, make_directory, open_namespace, make_cgroup, delegate_cgroup, limit, spawn, map_ids, enter_cgroup, score_oom, clone_tree, hook,
+    for deed in (claim, listen, make_directory, open_namespace, open_procfs, make_cgroup, delegate_cgroup, limit, spawn, map_ids, enter_cgroup, score_oom, clone_tree, hook,
                  limit_process, send_console, send_pidfd, record, write_pid)
 }  # fmt: skip

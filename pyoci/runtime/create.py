@@ -57,9 +57,10 @@ def make_plan(root, container_id, bundle, config, options, warn):
     """The Plan for a config; every refusal is made here, and nothing is done."""
     for warning in validate(config):
         warn(warning)
-    unsupported(config, meaningless_labels(config, warn))
+    unsupported(config)
     _check_console(config, options)
     facts = gather_facts(root, container_id, bundle, config, options, warn)
+    facts.without = meaningless_labels(config, warn)
     plan = compile_container(container_id, bundle, config, facts)
     for warning in plan.warnings:
         warn(warning)

@@ -42,10 +42,13 @@ def execute(root, container_id, process, options, warn):
     _check_status(container, options)
     for warning in validate_process(process):
         warn(warning)
-    unsupported_process(process, meaningless=meaningless_labels({"process": process}, warn))
+    unsupported_process(process)
     _check_console(process, options)
+    config = container.config()
+    process = _with_labels(process, config.get("process") or {})
     try:
-        facts = _gather(root, container, options)
+        facts = _gather(root, container, config, options)
+        facts.without = meaningless_labels({"process": process}, warn)
         return _launch(compile_exec(process, facts), options, warn)
     except (OperationFailed, SyscallError) as error:
         # A container that ends meanwhile takes its namespaces with it, and any of the calls may be the first to see it.
@@ -93,7 +96,15 @@ def _check_console(process, options):
         raise ConfigError("process.terminal", "cannot use console socket if pyoci will not detach or allocate tty", document="process")
 
 
-def _gather(root, container, options):
+def _with_labels(process, own):
+    """What confines the container confines whatever runs in it, unless it names a label itself."""
+    for name in ("apparmorProfile", "selinuxLabel"):
+        if own.get(name) and not process.get(name):
+            process = {**process, name: own[name]}
+    return process
+
+
+def _gather(root, container, config, options):
     record = container.record
     pid = record["pid"]
     facts = Joining(_namespaces(pid), _directories(record["cgroups"], options.cgroup), pid)
@@ -102,7 +113,7 @@ def _gather(root, container, options):
         facts.root = f"/proc/{pid}/root"
     if calls.CLONE_NEWUSER in kinds:
         facts.keep_groups = read_file(f"/proc/{pid}/setgroups").strip() == b"deny"
-    seccomp = (container.config().get("linux") or {}).get("seccomp")
+    seccomp = (config.get("linux") or {}).get("seccomp")
     if seccomp:
         facts.seccomp = load_filter(root, seccomp)
     if record.get("keyring", True):

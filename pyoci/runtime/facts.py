@@ -2,7 +2,7 @@
 
 import posix
 
-from pyoci.errors import ConfigError, SyscallError
+from pyoci.errors import ConfigError, SyscallError, UnsupportedConfig
 from pyoci.kernel.proc import read_file
 from pyoci.state.store import make_root
 
@@ -10,10 +10,16 @@ LABELS = (("process", "apparmorProfile", "AppArmor"), ("process", "selinuxLabel"
 
 
 def meaningless_labels(config, warn):
-    """The labels of security modules that this host does not have: they are told and left out.  config.md#linux-process"""
+    """The labels of security modules that this host does not have: they are told and left out.  config.md#linux-process
+
+    Raises UnsupportedConfig for selinuxLabel, as every runtime does: a process that its config confines would not be.
+    """
     found = []
     for section, name, module in LABELS:
         if (config.get(section) or {}).get(name) and not has_module(module):
+            if name == "selinuxLabel":
+                problem = "selinux label is specified in config, but selinux is disabled or not supported"
+                raise UnsupportedConfig(f"{section}.{name}", problem, "config.md#linux-process")
             warn(f"{section}.{name}: left out, since {module} is not enabled on this host")
             found.append(name)
     return found

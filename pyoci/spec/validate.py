@@ -205,10 +205,10 @@ _PLATFORMS = ("vm", "windows", "solaris", "zos", "freebsd")
 # What this release does not do yet; each row goes when its feature comes. "" and empty objects are absent, except where "set" stands:
 # there the mere presence asks for something.
 UNSUPPORTED_PROCESS = (
-    ("scheduler", "set"), ("ioPriority", "set"), ("execCPUAffinity", ""), ("apparmorProfile", ""), ("selinuxLabel", ""),
+    ("scheduler", "set"), ("ioPriority", "set"), ("execCPUAffinity", ""),
 )
 UNSUPPORTED_LINUX = (
-    ("timeOffsets", ""), ("netDevices", ""), ("memoryPolicy", ""), ("intelRdt", "set"), ("mountLabel", ""),
+    ("timeOffsets", ""), ("netDevices", ""), ("memoryPolicy", ""), ("intelRdt", "set"),
 )
 UNSUPPORTED_MOUNT = (("uidMappings", ""), ("gidMappings", ""))
 UNSUPPORTED_MOUNT_OPTIONS = ("idmap", "ridmap")
@@ -265,12 +265,9 @@ def _config_rules(config):
     return warnings
 
 
-def unsupported(config, meaningless=()):
-    """Refuse by name what this release does not do: raises UnsupportedConfig for the first such wish of a valid config.
-
-    `meaningless`: labels of security modules that this host does not have, which are left out instead.
-    """
-    unsupported_process(config.get("process") or {}, "process.", meaningless=meaningless)
+def unsupported(config):
+    """Refuse by name what this release does not do: raises UnsupportedConfig for the first such wish of a valid config."""
+    unsupported_process(config.get("process") or {}, "process.")
     for index, mount in enumerate(config.get("mounts") or ()):
         path = f"mounts[{index}]."
         _refuse_present(mount, UNSUPPORTED_MOUNT, path)
@@ -278,19 +275,19 @@ def unsupported(config, meaningless=()):
             if option in UNSUPPORTED_MOUNT_OPTIONS:
                 raise _unsupported(path + "options", f"mount option {_quoted(option)}")
     linux = config.get("linux") or {}
-    _refuse_present(linux, UNSUPPORTED_LINUX, "linux.", meaningless=meaningless)
+    _refuse_present(linux, UNSUPPORTED_LINUX, "linux.")
     _refuse_notify(linux.get("seccomp") or {})
 
 
-def unsupported_process(process, prefix="", document="config.json", meaningless=()):
+def unsupported_process(process, prefix="", document="config.json"):
     """The part of unsupported() that a process document can ask for."""
-    _refuse_present(process, UNSUPPORTED_PROCESS, prefix, document, meaningless)
+    _refuse_present(process, UNSUPPORTED_PROCESS, prefix, document)
 
 
-def _refuse_present(owner, names, prefix, document="config.json", meaningless=()):
+def _refuse_present(owner, names, prefix, document="config.json"):
     for name, how in names:
         value = owner.get(name)
-        if (value or (how and value is not None)) and name not in meaningless:
+        if value or (how and value is not None):
             raise _unsupported(prefix + name, name, document)
 
 

@@ -92,3 +92,10 @@ def test_score_limits_and_preserved_descriptors_are_the_process_objects():
 def test_exec_makes_nothing_of_a_container():
     kinds = set(names(execute(joining(MNT, PID, USER, console_socket="/s"), terminal=True)))
     assert not kinds & {"claim", "listen", "make_cgroup", "limit", "mount", "pivot", "record", "write_pid", "gate", "keyring", "hide", "unshare"}
+
+
+def test_label_is_named_on_the_runtimes_procfs_before_the_user_is():
+    ops = execute(joining(MNT, PID), apparmorProfile="p", terminal=True)
+    assert one(ops, "open_procfs").args == (7,)  # 4 and 5 are namespaces, 6 is the terminal
+    assert one(ops, "label").args == ("self/attr/apparmor/exec", "self/attr/exec", "exec p", 7)
+    assert in_order(ops, "open_procfs", "spawn", "clone_again", "label", "become_user")

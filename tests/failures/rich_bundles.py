@@ -5,10 +5,13 @@ import os
 import pathlib
 import socket
 import subprocess
+from unittest import mock
 
 import support
 
 from pyoci.api import Runtime
+from pyoci.compile import process as compile_process
+from pyoci.plan.plan import Op
 
 HOST_ID = 100_000
 HOOK_KINDS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
@@ -196,7 +199,19 @@ def without_process(folder):
     return case
 
 
-MAKERS = (rich, in_user_namespace, joining, joining_user, without_pivot, without_mounts, without_process)
+def labelled(folder):
+    """A label of the process, for which a file stands in that needs no security module."""
+    case = Case(folder)
+
+    def labels(process, origin, without, take_slot):
+        slot = take_slot()
+        return [Op("open_procfs", origin, slot), Op("label", origin, "self/timerslack_ns", None, "56789", slot)]
+
+    case.held.enter_context(mock.patch.object(compile_process, "labels", labels))
+    return case
+
+
+MAKERS = (rich, in_user_namespace, joining, joining_user, without_pivot, without_mounts, without_process, labelled)
 CASES = {make.__name__: make for make in MAKERS}
 
 

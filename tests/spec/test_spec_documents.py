@@ -71,7 +71,6 @@ def test_features_claim_nothing_that_is_refused(monkeypatch):
     linux = features(libseccomp="2.5.4")["linux"]
     assert linux["mountExtensions"]["idmap"]["enabled"] is False
     assert linux["netDevices"]["enabled"] is False
-    assert linux["apparmor"]["enabled"] is False
     assert linux["memoryPolicy"] == {"modes": [], "flags": []}
     assert "SCMP_ACT_NOTIFY" not in linux["seccomp"]["actions"]
     monkeypatch.setattr(features_module, "UNSUPPORTED_LINUX", ())
@@ -81,6 +80,11 @@ def test_features_claim_nothing_that_is_refused(monkeypatch):
     assert document["linux"]["mountExtensions"]["idmap"]["enabled"] is True
     assert "MPOL_BIND" in document["linux"]["memoryPolicy"]["modes"]
     assert set(document["mountOptions"]) == set(MOUNT_OPTIONS)
+
+
+def test_features_know_the_labels_of_both_security_modules():
+    linux = features()["linux"]
+    assert linux["apparmor"] == linux["selinux"] == {"enabled": True}
 
 
 def test_features_list_every_mount_option_that_is_done():

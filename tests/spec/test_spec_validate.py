@@ -367,8 +367,6 @@ def test_resources_document_is_refused_by_its_own_paths():
 
 
 UNSUPPORTED = [
-    (with_process(apparmorProfile="p"), "process.apparmorProfile: apparmorProfile"),
-    (with_process(selinuxLabel="a:b:c:d"), "process.selinuxLabel: selinuxLabel"),
     (with_process(scheduler=PROCESS["scheduler"]), "process.scheduler: scheduler"),
     (with_process(ioPriority=PROCESS["ioPriority"]), "process.ioPriority: ioPriority"),
     (with_process(execCPUAffinity={"initial": "0"}), "process.execCPUAffinity: execCPUAffinity"),
@@ -380,7 +378,6 @@ UNSUPPORTED = [
     (with_linux(netDevices={"eth0": {}}), "linux.netDevices: netDevices"),
     (with_linux(memoryPolicy={"mode": "MPOL_LOCAL"}), "linux.memoryPolicy: memoryPolicy"),
     (with_linux(intelRdt={}), "linux.intelRdt: intelRdt"),
-    (with_linux(mountLabel="a:b:c:d"), "linux.mountLabel: mountLabel"),
     (with_linux(seccomp={"defaultAction": "SCMP_ACT_NOTIFY"}), "linux.seccomp.defaultAction: SCMP_ACT_NOTIFY"),
     (
         with_linux(seccomp={"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [SYSTEM_CALL, {**SYSTEM_CALL, "action": "SCMP_ACT_NOTIFY"}]}),
@@ -395,15 +392,6 @@ def test_valid_but_unsupported_wish_is_refused_by_name(config, text):
     with pytest.raises(UnsupportedConfig) as caught:
         unsupported(config)
     assert str(caught.value) == f"config.json: {text} is not supported by this release"
-
-
-def test_label_of_an_absent_security_module_is_left_out():
-    config = with_process(apparmorProfile="p", selinuxLabel="a:b:c:d")
-    config["linux"]["mountLabel"] = "a:b:c:d"
-    with pytest.raises(UnsupportedConfig, match=r"process\.selinuxLabel"):
-        unsupported(config, ("apparmorProfile",))
-    unsupported(config, ("apparmorProfile", "selinuxLabel", "mountLabel"))
-    unsupported_process(config["process"], meaningless=("apparmorProfile", "selinuxLabel"))
 
 
 def test_every_row_of_the_unsupported_tables_has_an_example():

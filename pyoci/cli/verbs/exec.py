@@ -24,8 +24,8 @@ OPTIONS = (
     ("process", "p", TEXT, "FILE", "read the process from a JSON file (the flags that would change it are then ignored)"),
     DETACH,
     PID_FILE,
-    ("process-label", "", TEXT, "LABEL", "SELinux label of the process (not supported yet)"),
-    ("apparmor", "", TEXT, "PROFILE", "AppArmor profile of the process (not supported yet)"),
+    ("process-label", "", TEXT, "LABEL", "SELinux label of the process; the container's own without"),
+    ("apparmor", "", TEXT, "PROFILE", "AppArmor profile of the process; the container's own without"),
     ("no-new-privs", "", SWITCH, "", "no privileges can be gained by executing programs"),
     ("cap", "c", LIST, "CAP_NAME", "add a capability to the bounding, effective and permitted set"),
     PRESERVE_FDS,
@@ -40,7 +40,6 @@ HIGHEST_ID = 2**32 - 2  # -1 means "no change" to the kernel
 def call(command):
     values = command.values
     container_id, *words = command.arguments
-    refuse_labels(values)
     changes = changes_of(values, words)
     cgroup = parse_cgroups(values.get("cgroup", ()))
     runtime = command.runtime()
@@ -58,13 +57,6 @@ def call(command):
     )
 
 
-def refuse_labels(values):
-    """The two flags that this release cannot honour are refused by name, never ignored."""
-    for flag in ("process-label", "apparmor"):
-        if values.get(flag):
-            raise UsageError(f"--{flag} is not supported by this release of pyoci: {values[flag]}")
-
-
 def changes_of(values, words):
     """The flags and the command as changes to a process object; everything that can be refused is refused here."""
     if values.get("process"):
@@ -74,6 +66,9 @@ def changes_of(values, words):
     changes = {"args": words, "terminal": values.get("tty", False)}
     if values.get("cwd"):
         changes["cwd"] = values["cwd"]
+    for flag, name in (("process-label", "selinuxLabel"), ("apparmor", "apparmorProfile")):
+        if values.get(flag):
+            changes[name] = values[flag]
     if "no-new-privs" in values:
         changes["noNewPrivileges"] = values["no-new-privs"]
     changes["env"] = [_variable(word) for word in values.get("env", ())]
@@ -86,7 +81,7 @@ def changes_of(values, words):
 def changed(process, changes):
     """A new process object: the container's own `process` with `changes`. The old one is left as it is."""
     new = dict(process)
-    for key in ("args", "terminal", "cwd", "noNewPrivileges"):
+    for key in ("args", "terminal", "cwd", "noNewPrivileges", "selinuxLabel", "apparmorProfile"):
         if key in changes:
             new[key] = changes[key]
     new["env"] = list(process.get("env") or ()) + changes["env"]
