@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -34,6 +35,14 @@
 /* The numbers are the same on every architecture since the tables were unified (Linux 5.1). */
 #ifndef SYS_open_tree
 #define SYS_open_tree 428
+#endif
+#ifndef SYS_move_mount
+#define SYS_move_mount 429
+#endif
+#ifndef SYS_fsopen
+#define SYS_fsopen 430
+#define SYS_fsconfig 431
+#define SYS_fsmount 432
 #endif
 #ifndef SYS_pidfd_getfd
 #define SYS_pidfd_getfd 438
@@ -444,4 +453,29 @@ int sys_signals_read(int fd, int *signal)
 int sys_unmount(const char *path)
 {
 	return result(syscall(SYS_umount2, path, 2 | 8 /* MNT_DETACH | UMOUNT_NOFOLLOW */));
+}
+
+int sys_fsopen(const char *kind)
+{
+	return result(syscall(SYS_fsopen, kind, 1 /* FSOPEN_CLOEXEC */));
+}
+
+int sys_fsconfig(int fd, unsigned command, const char *key, const char *value)
+{
+	return result(syscall(SYS_fsconfig, fd, command, key, value, 0));
+}
+
+int sys_fsmount(int fd, unsigned attributes)
+{
+	return result(syscall(SYS_fsmount, fd, 1 /* FSMOUNT_CLOEXEC */, attributes));
+}
+
+int sys_move_mount(int fd, const char *target)
+{
+	return result(syscall(SYS_move_mount, fd, "", AT_FDCWD, target, 4 /* MOVE_MOUNT_F_EMPTY_PATH */));
+}
+
+int sys_mount(const char *source, const char *target, const char *kind, unsigned long flags, const char *options)
+{
+	return result(mount(source, target, kind, flags, options));
 }

@@ -23,3 +23,8 @@ int sys_renameat2(int olddir, const char *old, int newdir, const char *name, uns
 int sys_signals_open(unsigned long long *old_mask);
 int sys_signals_close(int fd, unsigned long long old_mask);
 int sys_signals_read(int fd, int *signal);
+int sys_fsopen(const char *kind);
+int sys_fsconfig(int fd, unsigned command, const char *key, const char *value);
+int sys_fsmount(int fd, unsigned attributes);
+int sys_move_mount(int fd, const char *target);
+int sys_mount(const char *source, const char *target, const char *kind, unsigned long flags, const char *options);

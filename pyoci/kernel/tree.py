@@ -1,0 +1,64 @@
+"""Calls below a directory descriptor that must not leave it, and overlay mounts by the mount API.  Cold: MiniDocker's.
+
+Each raises SyscallError.  Paths are str or bytes.  Sources: openat2(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2), mount(2).
+"""
+
+import os
+
+from pyoci.errors import SyscallError
+from pyoci.native._sys import ffi, lib
+
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
+
+
+def _checked(value, call, on=""):
+    if value < 0:
+        raise SyscallError(call, -value, os.fsdecode(on))
+    return value
+
+
+def open_below(folder_fd, path, flags, resolve):
+    """A descriptor of a path below a folder, or -errno: who unpacks meets ENOENT too often for exceptions.  openat2(2)"""
+    return lib.sys_openat2(folder_fd, path, flags, 0, resolve)
+
+
+def fsopen(kind):
+    """A context for a new file system of that kind.  fsopen(2)"""
+    return _checked(lib.sys_fsopen(os.fsencode(kind)), "fsopen", kind)
+
+
+def fsconfig(context_fd, key, value):
+    """Set a string.  fsconfig(2), FSCONFIG_SET_STRING"""
+    _checked(lib.sys_fsconfig(context_fd, 1, os.fsencode(key), os.fsencode(value)), "fsconfig", f"{os.fsdecode(key)}={os.fsdecode(value)}")
+
+
+def fsconfig_flag(context_fd, key):
+    """Set a flag.  fsconfig(2), FSCONFIG_SET_FLAG"""
+    _checked(lib.sys_fsconfig(context_fd, 0, os.fsencode(key), ffi.NULL), "fsconfig", key)
+
+
+def fsmount(context_fd, attributes=0):
+    """Make the file system and its mount, attached nowhere.  Returns the mount's descriptor.  FSCONFIG_CMD_CREATE, fsmount(2)"""
+    _checked(lib.sys_fsconfig(context_fd, 6, ffi.NULL, ffi.NULL), "fsconfig", "create")
+    return _checked(lib.sys_fsmount(context_fd, attributes), "fsmount")
+
+
+def said(context_fd):
+    """What the file system says about a failure, one line, or "".  fsopen(2): reading the context gives its messages."""
+    lines = []
+    try:
+        while line := os.read(context_fd, 4096):
+            lines.append(line.decode("utf-8", "replace").strip()[2:])
+    except OSError:  # ENODATA: that was all
+        pass
+    return "; ".join(lines)
+
+
+def attach(mount_fd, target):
+    """Attach a detached mount at a path.  move_mount(2)"""
+    _checked(lib.sys_move_mount(mount_fd, os.fsencode(target)), "move_mount", target)
+
+
+def mount(source, target, kind, flags=0, options=""):
+    """The classic call, whose options fit one page.  mount(2)"""
+    _checked(lib.sys_mount(os.fsencode(source), os.fsencode(target), os.fsencode(kind), flags, os.fsencode(options)), "mount", target)

@@ -1,0 +1,305 @@
+"""Unpacked layers, by chain id: made whole or not at all, mounted over each other for a container.
+
+    DATA/layers/HEX/diff         the layer, as overlayfs takes it; never changed again
+    DATA/layers/HEX/layer.json   {"parent", "diff", "size", "lost"}: what is known before there is a row
+    DATA/layers/new-*            on its way; whoever works on it holds its flock(2)
+
+`extract` unpacks a layer without asking for the one below it, so that all layers of an image can be unpacked at once; `publish` then goes up from the lowest: it gives
+folders that the layer has no entry for what the layers below say, and renames.  A killed process leaves a `new-` folder that nobody has locked (check.py removes it), never
+half a layer.
+Rows are records.py's; a folder without a row is garbage unless a lease names its chain id (content.py).
+Source: image-spec layer.md and config.md#layer-chainid, overlayfs.rst.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import stat
+
+from pyoci.errors import errno_text
+from pyoci.kernel.calls import unmount as detach
+from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_below
+from pyoci.minidocker.errors import ImageProblem, MiniDockerError
+from pyoci.minidocker.images.compress import Plain
+from pyoci.minidocker.images.overlay import mount_overlay
+from pyoci.minidocker.images.rootless import is_opaque
+from pyoci.minidocker.images.unpack import Limits, unpack
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def chain_id(parent, diff):
+    """The chain id of a layer over another ("" if it is the lowest).  image-spec config.md#layer-chainid"""
+    return "sha256:" + hashlib.sha256(f"{parent} {diff}".encode()).hexdigest() if parent else diff
+
+
+def home(roots, chain):
+    """The folder of a layer's parts."""
+    return f"{roots.layers}/{chain.partition(':')[2]}"
+
+
+def tree_of(roots, chain):
+    """The unpacked layer itself."""
+    return f"{home(roots, chain)}/diff"
+
+
+def facts(roots, chain):
+    """What layer.json says, or None if the layer is not unpacked here."""
+    try:
+        with open(f"{home(roots, chain)}/layer.json", encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise MiniDockerError(f"layer {chain}: layer.json can't be read: {error}", "minidocker system check") from error
+
+
+def below(roots, chain):
+    """The chain ids from this one down to the lowest.  Raises ImageProblem where one is missing."""
+    found = []
+    while chain:
+        known = facts(roots, chain)
+        if known is None:
+            raise ImageProblem(f"layer {chain}: not unpacked in {roots.layers}", "pull the image again")
+        found.append(chain)
+        chain = known["parent"]
+    return found
+
+
+# --- making
+
+
+class Unfinished:
+    """A layer on its way: unpacked and verified, but not yet published.  `diff` is its diff id, `size` its bytes.  Use it in a `with`: what is not published goes."""
+
+    def __init__(self, roots):
+        os.makedirs(roots.layers, 0o700, exist_ok=True)
+        self.path = f"{roots.layers}/new-{os.urandom(8).hex()}"
+        os.mkdir(self.path, 0o700)
+        self.lock = os.open(self.path, _FOLDER)
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        os.mkdir(f"{self.path}/diff")
+        os.chmod(f"{self.path}/diff", 0o755)
+        self.diff = ""
+        self.size = 0
+        self.implied = []
+        self.lost = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.discard()
+
+    def discard(self):
+        """Remove what was not published."""
+        if self.lock >= 0:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self.lock)
+            self.lock = -1
+
+
+def extract(roots, packed, diff="", limits=None):
+    """Unpack a layer's blob (`packed.read(n)`, compressed or not) aside.  Returns an Unfinished; raises ImageProblem, MiniDockerError, and then leaves nothing.
+
+    diff   the diff id that it must have, or "" to learn it.  Threads may do this at once: it touches no store.
+    """
+    limits = limits or Limits()
+    with disk_errors(f"layer {diff}".rstrip()):
+        layer = Unfinished(roots)
+    try:
+        plain = Plain(packed, limits)
+        found = unpack(plain, f"{layer.path}/diff", limits)
+        if diff and plain.digest != diff:
+            raise ImageProblem(f"layer {diff}: the content that came has the diff id {plain.digest}")
+        layer.diff, layer.size, layer.implied, layer.lost = plain.digest, found.size, found.implied, found.lost
+    except BaseException:
+        layer.discard()
+        raise
+    return layer
+
+
+def publish(roots, layer, parent=""):
+    """Put an Unfinished over the layer `parent`, whose chain is published.  Returns the chain id.  Another process may have been first: then its layer stays."""
+    chain = chain_id(parent, layer.diff)
+    try:
+        with disk_errors(f"layer {chain}"):
+            _adopt(layer, [tree_of(roots, one) for one in below(roots, parent)])
+            _describe(layer, parent)
+            try:
+                os.rename(layer.path, home(roots, chain))
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                return chain
+            os.close(layer.lock)
+            layer.lock = -1
+    finally:
+        layer.discard()
+    return chain
+
+
+def ensure(roots, parent, diff, open_blob, limits=None):
+    """The chain id of a layer over `parent`, unpacked from `open_blob()` if it is not here yet.  The caller's lease names it."""
+    chain = chain_id(parent, diff)
+    if facts(roots, chain) is None:
+        with contextlib.closing(open_blob()) as packed:
+            layer = extract(roots, packed, diff, limits)
+        publish(roots, layer, parent)
+    return chain
+
+
+def _describe(layer, parent):
+    lost = [[os.fsdecode(path), what] for path, what in layer.lost]
+    with open(f"{layer.path}/layer.json", "w", encoding="utf-8") as file:
+        json.dump({"parent": parent, "diff": layer.diff, "size": layer.size, "lost": lost}, file)
+
+
+def _adopt(layer, lowers):
+    """Give each implied folder the owner, mode, time and attributes of the one that it covers: an overlay shows the topmost's."""
+    if not lowers:
+        return
+    root = os.open(f"{layer.path}/diff", _FOLDER)
+    try:
+        for path in layer.implied:
+            covered = _covered(lowers, path)
+            if covered >= 0:
+                try:
+                    copy_attributes(covered, root, path)
+                finally:
+                    os.close(covered)
+    finally:
+        os.close(root)
+
+
+def _covered(lowers, path):
+    """A descriptor of the folder that this path is in the layers below, or -1."""
+    for lower in lowers:
+        fd, sealed = _in_layer(lower, path)
+        if fd >= 0 or sealed:
+            return fd
+    return -1
+
+
+def _in_layer(lower, path):
+    """(descriptor of the path in one layer or -1, whether that layer hides what lies below it there)."""
+    fd = os.open(lower, _FOLDER)
+    sealed = is_opaque(fd)
+    for part in path.split(b"/") if path else ():
+        inner = open_below(fd, part, _FOLDER, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        os.close(fd)
+        if inner < 0:
+            return -1, sealed or inner != -errno.ENOENT
+        fd = inner
+        sealed = sealed or is_opaque(fd)
+    return fd, sealed
+
+
+def copy_attributes(source, root, path=b""):
+    """Give the folder `path` below `root` what the open folder `source` has, but for what overlayfs itself wrote there."""
+    fd = open_below(root, path or b".", _FOLDER, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    if fd < 0:
+        return
+    try:
+        found = os.fstat(source)
+        os.fchown(fd, found.st_uid, found.st_gid)
+        os.fchmod(fd, stat.S_IMODE(found.st_mode))
+        for name in os.listxattr(source):
+            if not name.startswith(("trusted.overlay.", "user.overlay.")):
+                with contextlib.suppress(OSError):
+                    os.setxattr(fd, name, os.getxattr(source, name))
+        os.utime(fd, ns=(found.st_mtime_ns, found.st_mtime_ns))
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def disk_errors(what):
+    """An OSError of the block as one line."""
+    try:
+        yield
+    except OSError as error:
+        raise MiniDockerError(f"{what}: {errno_text(error.errno or 0)}") from error
+
+
+# --- mounting
+
+
+def mount(store, chain, container, target, volatile=False):
+    """Mount the layers up to `chain` ("": none) at target, with upper and work in the container's folder, made if they are not there.  Raises MiniDockerError.
+
+    volatile   nothing of it need outlive the host (--rm): fsync costs nothing.  Otherwise what a program syncs is on the disk.
+    """
+    lowers = lowers_of(store, chain)
+    with disk_errors(f"container folder {container}"):
+        if not lowers:
+            os.makedirs(f"{container}/empty", 0o755, exist_ok=True)
+            lowers = [f"{container}/empty"]
+        _make_upper(container, lowers[0])
+        os.makedirs(target, 0o755, exist_ok=True)
+    mount_overlay(lowers, target, f"{container}/upper", f"{container}/work", volatile)
+
+
+def unmount(target):
+    """Detach what is mounted at target; a target where nothing is mounted is fine.  Raises SyscallError."""
+    from pyoci.errors import SyscallError
+
+    try:
+        detach(target)
+    except SyscallError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT):
+            raise
+
+
+def lowers_of(store, chain):
+    """The folders of the layers from `chain` down, by the records; those below an opaque root don't count, which overlayfs would not see."""
+    rows = store.db.execute(
+        "with recursive up (chain, parent, depth) as (select chain, parent, 0 from layers where chain = ?"
+        " union all select layers.chain, layers.parent, depth + 1 from layers join up on layers.chain = up.parent)"
+        " select chain from up order by depth",
+        (chain,),
+    ).fetchall()
+    if chain and not rows:
+        raise ImageProblem(f"layer {chain}: there is no record of it", "minidocker system check")
+    found = []
+    for row in rows:
+        found.append(tree_of(store.roots, row["chain"]))
+        if is_opaque(found[-1]):
+            break
+    return found
+
+
+def _make_upper(container, lowest):
+    """upper and work, once.  The root of an overlay is the upper's: it looks like the layer's."""
+    if os.path.isdir(f"{container}/work"):
+        return
+    os.makedirs(f"{container}/upper", 0o755, exist_ok=True)
+    upper, source = os.open(f"{container}/upper", _FOLDER), os.open(lowest, _FOLDER)
+    try:
+        copy_attributes(source, upper)
+    finally:
+        os.close(upper)
+        os.close(source)
+    os.mkdir(f"{container}/work", 0o700)
+
+
+def tree_size(folder):
+    """Bytes of the files of a tree, a file with several links once: what `ps -s` and `system df` show."""
+    total, seen = 0, set()
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    found = entry.stat(follow_symlinks=False)
+                    if found.st_nlink == 1 or (found.st_dev, found.st_ino) not in seen:
+                        total += found.st_size
+                    if found.st_nlink > 1:
+                        seen.add((found.st_dev, found.st_ino))
+    return total
