@@ -17,19 +17,22 @@ MAGIC = ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh", "bzip2")
 
 
 def kind_of(start):
-    """`gzip`, `zstd`, `bzip2`, `xz` or "" (not packed) by the first six bytes."""
+    """`gzip`, `zstd`, `bzip2`, `xz` or "" (not packed) by the first bytes.  A tar whose first name looks like one of them is still a tar."""
+    if start[257:262] == b"ustar":
+        return ""
     if len(start) >= 4 and start[1:4] == b"\x2a\x4d\x18" and start[0] & 0xF0 == 0x50:  # a frame to skip, which zstd's tools write first
         return "zstd"
     return next((kind for magic, kind in MAGIC if start.startswith(magic)), "")
 
 
 class Plain:
-    """`read()` gives some plain bytes, b"" at the end.  Afterwards `digest` is theirs, `packed` and `plain` count both sides."""
+    """`read()` gives some plain bytes, b"" at the end, each first to `also(data)`.  Afterwards `digest` is theirs, `packed` and `plain` count both sides."""
 
-    def __init__(self, raw, limits=None):
+    def __init__(self, raw, limits=None, also=None):
         self._raw = raw
         self._limits = limits
-        self._start = _read_some(raw, 6)
+        self._also = also
+        self._start = _read_some(raw, 512)
         self.kind = kind_of(self._start)
         self._machine = None
         self._rest = b""
@@ -45,6 +48,8 @@ class Plain:
         limits = self._limits
         if limits and self.plain > limits.free_bytes and self.kind and self.plain > limits.max_ratio * self.packed:
             raise ImageProblem(f"{self.kind}: {self.plain} bytes out of {self.packed}: a decompression bomb")
+        if data and self._also:
+            self._also(data)
         return data
 
     @property

@@ -2,6 +2,7 @@
 
     DATA/layers/HEX/diff         the layer, as overlayfs takes it; never changed again
     DATA/layers/HEX/layer.json   {"parent", "diff", "size", "lost"}: what is known before there is a row
+    DATA/layers/HEX/initial/diff what every container on top of it finds (initial.py), made with the first one
     DATA/layers/new-*            on its way; whoever works on it holds its flock(2)
 
 `extract` unpacks a layer without asking for the one below it, so that all layers of an image can be unpacked at once; `publish` then goes up from the lowest: it gives
@@ -18,13 +19,13 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 
 from pyoci.errors import errno_text
 from pyoci.kernel.calls import unmount as detach
-from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_below
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
 from pyoci.minidocker.images.compress import Plain
+from pyoci.minidocker.images.cover import adopt, copy_attributes
+from pyoci.minidocker.images.initial import fill
 from pyoci.minidocker.images.overlay import mount_overlay
 from pyoci.minidocker.images.rootless import is_opaque
 from pyoci.minidocker.images.unpack import Limits, unpack
@@ -74,7 +75,7 @@ def below(roots, chain):
 
 
 class Unfinished:
-    """A layer on its way: unpacked and verified, but not yet published.  `diff` is its diff id, `size` its bytes.  Use it in a `with`: what is not published goes."""
+    """A layer on its way: in the end unpacked and verified, but not yet published.  `diff` is its diff id, `size` its bytes.  Use it in a `with`: what is not published goes."""
 
     def __init__(self, roots):
         os.makedirs(roots.layers, 0o700, exist_ok=True)
@@ -95,6 +96,17 @@ class Unfinished:
     def __exit__(self, *_):
         self.discard()
 
+    def move(self, place):
+        """Rename it to where it belongs, whole; if another process was first, its one stays."""
+        try:
+            os.rename(self.path, place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            return
+        os.close(self.lock)
+        self.lock = -1
+
     def discard(self):
         """Remove what was not published."""
         if self.lock >= 0:
@@ -104,7 +116,7 @@ class Unfinished:
 
 
 def extract(roots, packed, diff="", limits=None):
-    """Unpack a layer's blob (`packed.read(n)`, compressed or not) aside.  Returns an Unfinished; raises ImageProblem, MiniDockerError, and then leaves nothing.
+    """Unpack a layer's blob (`packed.read(n)`, compressed or not, or a Plain) aside.  Returns an Unfinished; raises ImageProblem, MiniDockerError, and then leaves nothing.
 
     diff   the diff id that it must have, or "" to learn it.  Threads may do this at once: it touches no store.
     """
@@ -112,7 +124,7 @@ def extract(roots, packed, diff="", limits=None):
     with disk_errors(f"layer {diff}".rstrip()):
         layer = Unfinished(roots)
     try:
-        plain = Plain(packed, limits)
+        plain = packed if isinstance(packed, Plain) else Plain(packed, limits)
         found = unpack(plain, f"{layer.path}/diff", limits)
         if diff and plain.digest != diff:
             raise ImageProblem(f"layer {diff}: the content that came has the diff id {plain.digest}")
@@ -128,16 +140,9 @@ def publish(roots, layer, parent=""):
     chain = chain_id(parent, layer.diff)
     try:
         with disk_errors(f"layer {chain}"):
-            _adopt(layer, [tree_of(roots, one) for one in below(roots, parent)])
+            adopt(f"{layer.path}/diff", layer.implied, [tree_of(roots, one) for one in below(roots, parent)])
             _describe(layer, parent)
-            try:
-                os.rename(layer.path, home(roots, chain))
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-                return chain
-            os.close(layer.lock)
-            layer.lock = -1
+            layer.move(home(roots, chain))
     finally:
         layer.discard()
     return chain
@@ -159,64 +164,6 @@ def _describe(layer, parent):
         json.dump({"parent": parent, "diff": layer.diff, "size": layer.size, "lost": lost}, file)
 
 
-def _adopt(layer, lowers):
-    """Give each implied folder the owner, mode, time and attributes of the one that it covers: an overlay shows the topmost's."""
-    if not lowers:
-        return
-    root = os.open(f"{layer.path}/diff", _FOLDER)
-    try:
-        for path in layer.implied:
-            covered = _covered(lowers, path)
-            if covered >= 0:
-                try:
-                    copy_attributes(covered, root, path)
-                finally:
-                    os.close(covered)
-    finally:
-        os.close(root)
-
-
-def _covered(lowers, path):
-    """A descriptor of the folder that this path is in the layers below, or -1."""
-    for lower in lowers:
-        fd, sealed = _in_layer(lower, path)
-        if fd >= 0 or sealed:
-            return fd
-    return -1
-
-
-def _in_layer(lower, path):
-    """(descriptor of the path in one layer or -1, whether that layer hides what lies below it there)."""
-    fd = os.open(lower, _FOLDER)
-    sealed = is_opaque(fd)
-    for part in path.split(b"/") if path else ():
-        inner = open_below(fd, part, _FOLDER, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-        os.close(fd)
-        if inner < 0:
-            return -1, sealed or inner != -errno.ENOENT
-        fd = inner
-        sealed = sealed or is_opaque(fd)
-    return fd, sealed
-
-
-def copy_attributes(source, root, path=b""):
-    """Give the folder `path` below `root` what the open folder `source` has, but for what overlayfs itself wrote there."""
-    fd = open_below(root, path or b".", _FOLDER, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-    if fd < 0:
-        return
-    try:
-        found = os.fstat(source)
-        os.fchown(fd, found.st_uid, found.st_gid)
-        os.fchmod(fd, stat.S_IMODE(found.st_mode))
-        for name in os.listxattr(source):
-            if not name.startswith(("trusted.overlay.", "user.overlay.")):
-                with contextlib.suppress(OSError):
-                    os.setxattr(fd, name, os.getxattr(source, name))
-        os.utime(fd, ns=(found.st_mtime_ns, found.st_mtime_ns))
-    finally:
-        os.close(fd)
-
-
 @contextlib.contextmanager
 def disk_errors(what):
     """An OSError of the block as one line."""
@@ -236,12 +183,21 @@ def mount(store, chain, container, target, volatile=False):
     """
     lowers = lowers_of(store, chain)
     with disk_errors(f"container folder {container}"):
-        if not lowers:
-            os.makedirs(f"{container}/empty", 0o755, exist_ok=True)
-            lowers = [f"{container}/empty"]
+        lowers = [initial_layer(store.roots, chain, lowers), *lowers]
         _make_upper(container, lowers[0])
         os.makedirs(target, 0o755, exist_ok=True)
     mount_overlay(lowers, target, f"{container}/upper", f"{container}/work", volatile)
+
+
+def initial_layer(roots, chain, lowers):
+    """The folder of the layer that lies between these (the topmost first) and a container, made if it is not there."""
+    place = f"{home(roots, chain) if chain else f'{roots.layers}/none'}/initial"
+    if not os.path.isdir(place):
+        os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
+        with Unfinished(roots) as layer:
+            fill(f"{layer.path}/diff", lowers)
+            layer.move(place)
+    return f"{place}/diff"
 
 
 def unmount(target):
