@@ -91,6 +91,7 @@ class Store:
 
     def _prepare(self):
         self.db.execute("pragma foreign_keys = on")
+        self.db.execute("pragma synchronous = normal")  # with WAL no crash of a process loses or tears anything; a power cut may lose the last changes
         version = self.db.execute("pragma user_version").fetchone()[0]
         if version == VERSION:
             return

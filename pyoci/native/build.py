@@ -1,8 +1,9 @@
-"""Builds what is written in C: two extension modules, init and the launcher.
+"""Builds what is written in C: two extension modules, init, MiniDocker's monitor and the launchers.
 
     _sys.abi3.so         the shim over Linux's calls (cffi, API mode), from sys.c and bpf.c; its cdefs are sys.h and bpf.h
     _libseccomp.abi3.so  the shim over libseccomp; left out, with a note, where <seccomp.h> is missing
     init/pyoci-init      the machine that carries out a plan in a container: static, freestanding
+    monitor/minidocker-monitor  what stays with a MiniDocker container: static, freestanding
     launcher/pyoci       what stands in bin/: static, freestanding; launcher/minidocker is its brother
 
 `python -m pyoci.native.build` builds in place; setup.py calls build_all(into=...) for a wheel. $CC chooses the compiler, and a cross compiler
@@ -145,10 +146,11 @@ def generate_ops_header():
         replace_with(header, lambda fresh: fresh.write_text(text))
 
 
-def build_freestanding(folder, target, defines=()):
-    """Link every .c of the folder into one static program. Returns whether anything was built."""
-    sources = sorted(folder.glob("*.c"))
-    if not sources or is_fresh(target, sources + sorted(folder.glob("*.h"))):
+def build_freestanding(folder, target, defines=(), shared=()):
+    """Link every .c of the folder, and the shared ones, into one static program. Returns whether anything was built."""
+    sources = [*sorted(folder.glob("*.c")), *shared]
+    headers = [*sorted(folder.glob("*.h")), *(path.with_suffix(".h") for path in shared)]
+    if not sources or is_fresh(target, sources + headers):
         return False
     flags = freestanding_flags()
     replace_with(target, lambda fresh: run([*compiler(), *flags, *defines, *sources, "-o", fresh, "-s"]))
@@ -159,6 +161,12 @@ def build_init(into=NATIVE):
     """Generate ops.h, then build init/pyoci-init below `into`."""
     generate_ops_header()
     return build_freestanding(NATIVE / "init", pathlib.Path(into) / "init" / "pyoci-init")
+
+
+def build_monitor(into=NATIVE):
+    """Build monitor/minidocker-monitor below `into`; it stands on init's floor."""
+    floor = NATIVE / "init" / "nolibc.c"
+    return build_freestanding(NATIVE / "monitor", pathlib.Path(into) / "monitor" / "minidocker-monitor", shared=[floor])
 
 
 def build_launcher(target, tree="", prefix=""):
@@ -194,18 +202,20 @@ def build_extensions(into=NATIVE):
 
 def build_all(into=NATIVE):
     """Build the extensions and init below `into`, which mirrors pyoci/native. Returns the names of what was built."""
-    return build_extensions(into) + (["pyoci-init"] if build_init(into) else [])
+    built = build_extensions(into) + (["pyoci-init"] if build_init(into) else [])
+    return built + (["minidocker-monitor"] if build_monitor(into) else [])
 
 
 def main(argv=None):
     """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pyoci.native.build", description="Build pyoci's C parts in place.")
     parser.add_argument("--into", default=NATIVE, type=pathlib.Path, help="build below this folder (default: in place)")
-    parser.add_argument("--only-freestanding", action="store_true", help="init and launcher only: no Python headers needed, can cross-compile")
+    parser.add_argument("--only-freestanding", action="store_true", help="init, monitor and launcher only: no Python headers needed, can cross-compile")
     options = parser.parse_args(argv)
     into = options.into
     parts = [] if options.only_freestanding else [lambda: build_extensions(into)]
-    parts += [lambda: build_init(into) and ["pyoci-init"], lambda: build_launchers(into / "launcher", str(TREE), sys.prefix)]
+    parts += [lambda: build_init(into) and ["pyoci-init"], lambda: build_monitor(into) and ["minidocker-monitor"]]
+    parts += [lambda: build_launchers(into / "launcher", str(TREE), sys.prefix)]
     built = []
     failed = False
     for part in parts:  # each: a fault in one of them leaves the others usable

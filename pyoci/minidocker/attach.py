@@ -1,0 +1,225 @@
+"""Staying with a container in the foreground: bytes both ways between this process's streams and the monitor, signals passed on, the terminal resized.
+
+Everything is non-blocking towards the monitor, so that a container that does not read never keeps us from showing what it writes.
+Source: docker-attach(1), docker-run(1) --detach-keys, --sig-proxy; termios(3), signalfd(2).
+"""
+
+import os
+
+from pyoci.kernel import calls
+from pyoci.minidocker import monitor
+from pyoci.minidocker.errors import BadRequest
+
+DETACHED = -1
+DEFAULT_KEYS = "ctrl-p,ctrl-q"
+POLLOUT = 4
+SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ, SIGWINCH = 13, 17, 23, 25, 28
+_KEPT = (SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ)
+_CONTROL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
+
+
+def parse_keys(text):
+    """`ctrl-p,ctrl-q` or `a,b` as bytes.  Raises BadRequest."""
+    made = bytearray()
+    for word in (text or DEFAULT_KEYS).split(","):
+        if len(word) == 1 and word.isascii():
+            made += word.encode()
+            continue
+        key = word.lower().removeprefix("ctrl-")
+        if len(key) != 1 or not word.lower().startswith("ctrl-") or not ("a" <= key <= "z" or key in _CONTROL):
+            raise BadRequest(f"invalid detach keys ({text}): unknown character: '{word}'")
+        made.append(_CONTROL[key] if key in _CONTROL else ord(key) - 96)
+    return bytes(made)
+
+
+class DetachKeys:
+    """Looks for the sequence in what is typed; holds back what may be its beginning."""
+
+    __slots__ = ("_held", "_keys")
+
+    def __init__(self, keys):
+        self._keys = keys
+        self._held = b""
+
+    def feed(self, data):
+        """(bytes to pass on, whether the sequence was typed)."""
+        passed = bytearray()
+        for byte in data:
+            self._held += bytes([byte])
+            while self._held and not self._keys.startswith(self._held):
+                passed.append(self._held[0])
+                self._held = self._held[1:]
+            if self._held == self._keys:
+                return bytes(passed), True
+        return bytes(passed), False
+
+
+class Terminal:
+    """Our terminal in raw mode, as long as it lives."""
+
+    __slots__ = ("_saved", "fd")
+
+    def __init__(self, fd=0):
+        import termios  # only for a terminal
+
+        self.fd = fd
+        self._saved = None
+        try:
+            self._saved = termios.tcgetattr(fd)
+        except termios.error:
+            return
+        mode = [*self._saved[:6], list(self._saved[6])]
+        # cfmakeraw(3)
+        mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
+                     | termios.ICRNL | termios.IXON)  # fmt: skip
+        mode[1] &= ~termios.OPOST
+        mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
+        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(fd, termios.TCSANOW, mode)
+
+    def restore(self):
+        """Give it back as it was."""
+        if self._saved is not None:
+            import termios
+
+            try:
+                termios.tcsetattr(self.fd, termios.TCSANOW, self._saved)
+            except termios.error:
+                pass  # it hung up
+
+
+def window_size(fd=0):
+    """(rows, columns) of a terminal, None where it is none."""
+    try:
+        columns, rows = os.get_terminal_size(fd)
+    except OSError:
+        return None
+    return (rows, columns) if rows and columns else None
+
+
+def say_size(link, size):
+    """Tell the monitor."""
+    if size:
+        link.say(monitor.RESIZE, size[0].to_bytes(2, "little") + size[1].to_bytes(2, "little"))
+
+
+class Attachment:
+    """One client in the foreground.
+
+    link        to the monitor, attached
+    pid         whom signals go to, 0: nobody
+    stdin       whether what comes on descriptor 0 is passed on
+    tty         the container has a terminal
+    keys        the bytes that detach, b"" for none
+    signals     calls.Signals, or None where they are not ours to take
+    """
+
+    def __init__(self, link, *, pid=0, stdin=False, tty=False, keys=b"", signals=None):
+        self.link = link
+        self.tty = tty
+        self.signals = signals
+        self._pidfd = -1
+        if pid:
+            try:
+                self._pidfd = calls.pidfd_open(pid)
+            except calls.SyscallError:
+                pass
+        self._keys = DetachKeys(keys) if keys and tty else None
+        self._stdin_open = stdin
+        self._pending = b""  # input that the monitor can't take yet
+        self._pending_eof = False
+        self._closed = set()  # our outputs that nobody reads any more
+
+    def run(self):
+        """Stay until the end.  Returns (whether we are to settle, exit status), None where the monitor died, or DETACHED."""
+        terminal = Terminal() if self.tty and self._stdin_open else None
+        try:
+            if self.tty:
+                say_size(self.link, window_size())
+            while True:
+                found = self._turn()
+                if found is not False:
+                    return found
+        finally:
+            if terminal:
+                terminal.restore()
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+
+    def _turn(self):
+        wanted = [(self.link.fileno(), calls.POLLIN | (POLLOUT if self._pending or self._pending_eof else 0))]
+        if self._stdin_open and not self._pending:
+            wanted.append((0, calls.POLLIN))
+        if self.signals:
+            wanted.append((self.signals.fd, calls.POLLIN))
+        ready = calls.poll(wanted)
+        if self.signals and self.signals.fd in ready:
+            self._pass_signals()
+        if 0 in ready and self._take_input():
+            return DETACHED
+        events = ready.get(self.link.fileno(), 0)
+        if events & POLLOUT:
+            self._give_input()
+        if events & ~POLLOUT:
+            return self._hear()
+        return False
+
+    def _hear(self):
+        kind, data = self.link.receive()
+        if kind in (monitor.OUT, monitor.ERR):
+            self._show(1 if kind == monitor.OUT else 2, data)
+            return False
+        if kind == monitor.EXIT:
+            return monitor.read_exit(data)
+        return None if not kind else False
+
+    def _show(self, fd, data):
+        if fd in self._closed:
+            return
+        while data:
+            try:
+                data = data[os.write(fd, data) :]
+            except BlockingIOError:  # a terminal that somebody else made so
+                calls.poll([(fd, POLLOUT)])
+            except OSError:
+                self._closed.add(fd)
+                return
+
+    def _take_input(self):
+        """Read what was typed.  True if it detaches."""
+        try:
+            data = os.read(0, monitor.PACKET_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._stdin_open = False
+            self._pending_eof = True
+        elif self._keys:
+            data, detaches = self._keys.feed(data)
+            if detaches:
+                return True
+        self._pending = data
+        self._give_input()
+        return False
+
+    def _give_input(self):
+        if self._pending:
+            if self.link.offer(monitor.INPUT, self._pending) is False:
+                return
+            self._pending = b""
+        if self._pending_eof and self.link.offer(monitor.EOF, b"") is not False:
+            self._pending_eof = False
+
+    def _pass_signals(self):
+        for number in self.signals.take():
+            if number == SIGWINCH:
+                if self.tty:
+                    say_size(self.link, window_size())
+            elif number not in _KEPT and self._pidfd >= 0:
+                try:
+                    calls.pidfd_send_signal(self._pidfd, number)
+                except calls.SyscallError:
+                    pass

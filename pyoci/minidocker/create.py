@@ -1,0 +1,116 @@
+"""Creating a container: the request judged, the image's defaults filled in, the record written.  Nothing of the host is touched but the two folders.
+
+Source: Engine API v1.44 ContainerCreate; docker-create(1); what dockerd refuses.
+"""
+
+import os
+
+from pyoci.minidocker import bundle, containers
+from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound
+from pyoci.minidocker.judge import judge
+from pyoci.minidocker.paths import Roots  # noqa: F401 - for whoever makes an Engine
+
+
+class Created:
+    """`id`, and `warnings`: strings."""
+
+    __slots__ = ("id", "warnings")
+
+    def __init__(self, container_id, warnings):
+        self.id = container_id
+        self.warnings = warnings
+
+
+def words(value):
+    """A command as a list: the API allows a string too."""
+    return [value] if isinstance(value, str) else list(value or [])
+
+
+def merge(body, config):
+    """The request with the image config's defaults filled in, by docker's rules.  config: image-spec config.md#properties `config`."""
+    made = dict(body)
+    made["Labels"] = {**(config.get("Labels") or {}), **(body.get("Labels") or {})}
+    made["ExposedPorts"] = {**(config.get("ExposedPorts") or {}), **(body.get("ExposedPorts") or {})}
+    made["Volumes"] = {**(config.get("Volumes") or {}), **(body.get("Volumes") or {})}
+    for name in ("User", "WorkingDir", "StopSignal", "Shell"):
+        made[name] = body.get(name) or config.get(name) or ("" if name != "Shell" else None)
+    given = list(body.get("Env") or [])
+    named = {word.partition("=")[0] for word in given}
+    made["Env"] = given + [word for word in config.get("Env") or [] if word.partition("=")[0] not in named]
+    entrypoint, command = body.get("Entrypoint"), words(body.get("Cmd"))
+    if entrypoint is None:
+        entrypoint = words(config.get("Entrypoint"))
+        command = command or words(config.get("Cmd"))
+    else:
+        entrypoint = [word for word in words(entrypoint) if word] if words(entrypoint) == [""] else words(entrypoint)
+    made["Entrypoint"], made["Cmd"] = entrypoint or None, command or None
+    made["Healthcheck"] = _merged_check(body.get("Healthcheck"), config.get("Healthcheck"))
+    return made
+
+
+def _merged_check(given, from_image):
+    if not given:
+        return from_image
+    if not from_image or given.get("Test") == ["NONE"]:
+        return given
+    return {**from_image, **{name: value for name, value in given.items() if value}}
+
+
+def find_image(store, body, *, pull="missing", platform="", progress=None):
+    """The Image of a request, pulled if it is not here (or by `pull`: always, missing, never).  Raises NotFound, BadRequest."""
+    from pyoci.minidocker.images import records
+
+    name = body.get("Image") or ""
+    if not name:
+        raise BadRequest("no image was named")
+    if pull not in ("always", "missing", "never"):
+        raise BadRequest(f"invalid pull option: '{pull}': must be one of always, missing or never")
+    if pull != "always":
+        try:
+            image = records.find(store, name)
+            if not platform or _fits(image, platform):
+                return image
+        except NotFound:
+            if pull == "never":
+                raise
+    from pyoci.minidocker.images.pull import pull as pull_image
+
+    return pull_image(store, name, platform, progress() if callable(progress) else progress)
+
+
+def _fits(image, platform):
+    system, _, rest = platform.partition("/")
+    architecture, _, variant = rest.partition("/")
+    if not rest:
+        system, architecture = "linux", system
+    config = image.config
+    return config.get("os", "linux") == system and config.get("architecture", "") == architecture and (not variant or config.get("variant", "") == variant)
+
+
+def create(store, body, name="", *, runtime="", pull="missing", platform="", progress=None):
+    """Create a container.  Returns Created; raises BadRequest, Conflict, NotFound, and then nothing is left."""
+    if name:
+        name = containers.check_name(name)
+        containers.refuse_taken_name(store.db, name)
+    warnings = judge(body)
+    image = find_image(store, body, pull=pull, platform=platform, progress=progress)
+    made = merge(body, image.config.get("config") or {})
+    host = made["HostConfig"] = dict(body.get("HostConfig") or {})
+    if runtime:
+        host["Runtime"] = runtime
+    if not bundle.command(made):
+        raise BadRequest("no command specified", hint="the image names none: give one after the image's name")
+    container_id = containers.new_id()
+    if not made.get("Hostname"):
+        made["Hostname"] = "" if host.get("UTSMode") == "host" or host.get("NetworkMode") == "host" else container_id[:12]
+    folder = store.roots.container(container_id)
+    try:
+        os.makedirs(folder, 0o710)
+    except OSError as error:
+        raise MiniDockerError(f"make {folder}: {error.strerror}") from error
+    try:
+        containers.insert(store, container_id, name, body.get("Image", ""), image.id, image.chain, made)
+    except BaseException:
+        containers.remove_folders(store.roots, container_id)
+        raise
+    return Created(container_id, warnings)

@@ -1,0 +1,237 @@
+"""After the end of a container's process: what it left is removed, the record says how it ended, and --rm or the restart policy get their due.
+
+Done by whoever the monitor tells (the foreground command, stop, kill) or by the deed that it starts; idempotent, under the container's lock.
+Source: docker-run(1), --restart, --rm; docker's exit statuses; cgroup-v1 memory.txt, cgroup-v2.rst (oom_kill).
+"""
+
+import contextlib
+import json
+import os
+import time
+
+from pyoci.errors import PyociError
+from pyoci.kernel import calls
+from pyoci.minidocker import containers, monitor, prepare
+from pyoci.minidocker.start import runtime_of
+
+FIRST_DELAY_MS, LONGEST_DELAY_MS, RESET_NS = 100, 60_000, 10 * 10**9
+LOST_STATUS = 137  # a container whose monitor was killed is killed
+
+
+class Outcome:
+    """What is to follow: `restart_ms`, -1 for no restart; `status`, the exit status; `removed`, whether --rm took the container away."""
+
+    __slots__ = ("removed", "restart_ms", "status")
+
+    def __init__(self, status, restart_ms=-1, removed=False):
+        self.status = status
+        self.restart_ms = restart_ms
+        self.removed = removed
+
+    def answer(self):
+        """What the monitor is told: the next deed and when."""
+        return f"restart {self.restart_ms}".encode() if self.restart_ms >= 0 else b""
+
+
+def read_exit(container):
+    """(exit status, when) as the monitor noted it for this life of the container, or None."""
+    try:
+        with open(f"{container.live}/exit", encoding="ascii") as file:
+            found = json.loads(file.read())
+    except (OSError, ValueError):
+        return None
+    if container.pid and found["pid"] != container.pid:
+        return None
+    return found["status"], found["time_ns"]
+
+
+def is_settled(container):
+    """Whether there is nothing to settle: it does not run by the record."""
+    return container.status not in containers.ALIVE
+
+
+def settle(store, container, status=None):
+    """Settle a container whose process has ended and whose lock is held.  Returns an Outcome."""
+    noted = read_exit(container)
+    code, finished_ns = noted or (LOST_STATUS if status is None else status, time.time_ns())
+    oom = was_oom_killed(container)
+    left = _clear(store, container)
+    forget_run(container)
+    automatic = bool(container.host.get("AutoRemove"))
+    delay_ms = -1 if automatic or container.stopped_by_user else restart_delay_ms(container, code, finished_ns)
+    with store.change() as db:
+        if oom:
+            container.event("oom")
+        duration = str(max(0, finished_ns - container.started_ns) // 10**9)
+        container.event("die", exitCode=str(code), execDuration=duration)
+        status = "restarting" if delay_ms >= 0 else "removing" if automatic else "exited"
+        container.update(db, status=status, pid=0, exit_code=code, finished_ns=finished_ns, oom_killed=int(oom), error=left)
+        if automatic:
+            db.execute("delete from containers where id = ?", (container.id,))
+            container.event("destroy")
+    if automatic:
+        containers.remove_folders(store.roots, container.id)
+    return Outcome(code, delay_ms, automatic)
+
+
+def _clear(store, container):
+    """Remove what the runtime and the mounts left; everything is tried.  Returns what could not be done, "" if all was."""
+    problems = []
+    for deed in (lambda: runtime_of(store, container).delete(container.id), lambda: prepare.undo(store, container)):
+        try:
+            deed()
+        except PyociError as error:
+            problems.append(str(error))
+    return "; ".join(problems)
+
+
+def forget_run(container):
+    """The files of a life that is over."""
+    for name in ("exit", "console.sock"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{container.live}/{name}")
+
+
+def was_oom_killed(container):
+    """Whether the kernel killed something of it for want of memory: its cgroup counts that, as long as it is there."""
+    path = f"{(container.host.get('CgroupParent') or 'minidocker').strip('/')}/{container.id}"
+    for file in (f"/sys/fs/cgroup/memory/{path}/memory.oom_control", f"/sys/fs/cgroup/{path}/memory.events"):
+        with contextlib.suppress(OSError), open(file, encoding="ascii") as lines:
+            return any(line.startswith("oom_kill ") and int(line.split()[1]) for line in lines)
+    return False
+
+
+# --- restart policies
+
+
+def restart_delay_ms(container, code, finished_ns):
+    """How long to wait until the restart that the policy asks for, -1 for none.  100 ms, doubled each time, reset by a life of 10 s."""
+    policy = container.host.get("RestartPolicy") or {}
+    name, most = policy.get("Name") or "no", policy.get("MaximumRetryCount") or 0
+    wanted = name in ("always", "unless-stopped") or (name == "on-failure" and code != 0 and (not most or container.restarts < most))
+    if not wanted:
+        return -1
+    before = 0 if finished_ns - container.started_ns >= RESET_NS else _last_delay_ms(container)
+    delay_ms = min(before * 2, LONGEST_DELAY_MS) if before else FIRST_DELAY_MS
+    with contextlib.suppress(OSError), open(f"{container.live}/delay", "w", encoding="ascii") as file:
+        file.write(str(delay_ms))
+    return delay_ms
+
+
+def _last_delay_ms(container):
+    try:
+        with open(f"{container.live}/delay", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
+
+
+# --- who does it
+
+
+def settle_after_exit(store, container_id):
+    """The monitor's deed: settle if nobody has.  Returns what the monitor is to do next, as text."""
+    try:
+        with containers.locked(store, container_id) as container:
+            if is_settled(container) and container.status != "created":
+                return ""
+            if container.status == "created":  # who started it was killed before he could say so
+                adopt(store, container)
+            return settle(store, container).answer().decode()
+    except containers.NotFound:
+        return ""
+
+
+def adopt(store, container):
+    """Record a life that began without anybody to record it: its starter was killed.  In the monitor's deed, whose parent the monitor is."""
+    monitor_pid = os.getppid()
+    monitor_started, boot = containers.identity(monitor_pid)
+    noted = read_exit(container)
+    pid = 0
+    if noted is None:
+        with contextlib.suppress(PyociError):
+            pid = runtime_of(store, container).pid(container.id)
+    started = containers.identity(pid)[0] if pid else 0
+    with store.change() as db:
+        container.update(db, status="running", pid=pid, pid_started=started, boot=boot, monitor=monitor_pid,
+                         monitor_started=monitor_started, started_ns=time.time_ns(), stopped_by_user=0)  # fmt: skip
+        container.event("start")
+
+
+def adopt_running(store, container_id):
+    """The monitor's deed when its starter went without a word.  Returns ""."""
+    try:
+        with containers.locked(store, container_id) as container:
+            if container.status not in containers.ALIVE and runtime_of(store, container).pid(container.id):
+                adopt(store, container)
+    except containers.NotFound:
+        pass
+    return ""
+
+
+def refresh(store, container):
+    """Settle a container, whose lock is held, that ended without being settled: its monitor died, or is about to start the deed.
+
+    Afterwards the record says what is.  Returns the Container as recorded then; raises NotFound where --rm has taken it away.
+    """
+    if container.status == "restarting" and not container.is_monitor_alive():
+        with store.change() as db:
+            container.update(db, status="exited")
+        return container
+    if container.status not in containers.ALIVE:
+        return container
+    if container.is_process_alive():
+        if not container.is_monitor_alive():
+            _end_orphan(store, container)
+            settle(store, container)
+            return containers.get(store, container.id)
+        return container
+    if container.is_monitor_alive():
+        finish(store, container)
+    else:
+        settle(store, container)
+    return containers.get(store, container.id)
+
+
+def _end_orphan(store, container):
+    """A container whose monitor was killed has no streams and no one to wait for it: it is killed, as docker does when its shim dies."""
+    with contextlib.suppress(PyociError):
+        runtime_of(store, container).delete(container.id)
+
+
+def finish(store, container, link=None):
+    """Take over the settling of a container that has ended or is about to, whose lock is held: the monitor tells when all is logged.
+
+    Returns the Outcome, or None where another had settled it.
+    """
+    link = link or monitor.connect(container.live)
+    if link is None:
+        wait_gone(container.monitor, container.monitor_started)
+        return settle(store, container)
+    try:
+        link.attach(monitor.WANTS_OWNING)
+        told = link.wait_exit()
+        if told is None:
+            return settle(store, container)
+        settles, status = told
+        if not settles:
+            return None
+        outcome = settle(store, container, status)
+        link.say(monitor.SETTLED, outcome.answer())
+        return outcome
+    finally:
+        link.close()
+
+
+def wait_gone(pid, started, timeout_ms=10_000):
+    """Wait until a process has ended.  False after the time-out."""
+    if not pid or containers.start_time(pid) != started:
+        return True
+    try:
+        fd = calls.pidfd_open(pid)
+    except calls.SyscallError:
+        return True
+    try:
+        return containers.start_time(pid) != started or bool(calls.poll([(fd, calls.POLLIN)], timeout_ms))
+    finally:
+        os.close(fd)
