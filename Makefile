@@ -40,7 +40,7 @@ $(VENV)/.build-tools: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.test-tools: pyproject.toml $(VENV)/.build-tools
-	$(BIN)/python -m pip install --quiet 'pytest>=7.4' 'hypothesis>=6' ruff 'jsonschema>=4.10' 'pyroute2>=0.7'
+	$(BIN)/python -m pip install --quiet 'pytest>=7.4' 'hypothesis>=6' ruff 'jsonschema>=4.10' 'pyroute2>=0.7' 'jeepney>=0.8'
 	@touch $@
 
 # The wheel, as users get it; and, for work on the tree and its tests, pip's link to the tree. A virtual environment has one of them.

@@ -14,23 +14,22 @@ class Runtime:
 
     root      absolute path of the state directory's root
     warn      callable(str) for what is left out and went on, or None
+    systemd_cgroup   create has systemd make the cgroups; the other verbs know it from the container
     """
 
-    __slots__ = ("root", "warn")
+    __slots__ = ("root", "warn", "systemd_cgroup")
 
     def __init__(self, root="/run/pyoci", *, systemd_cgroup=False, rootless=None, warn=None):
         self.root = root.rstrip("/") or "/"
         self.warn = warn or _no_warning
-        if systemd_cgroup:
-            from pyoci.errors import UnsupportedConfig
-
-            raise UnsupportedConfig("--systemd-cgroup", "the systemd cgroup driver is not in this release", document="command line")
+        self.systemd_cgroup = systemd_cgroup
 
     def create(self, container_id, bundle, **options):
         """Create a container whose process waits for start.  Options: see runtime.create.Options.  runtime.md#create"""
         from pyoci.runtime.create import Options, create
 
-        container, launch = create(self.root, container_id, bundle, Options(**options), self.warn)
+        given = Options(systemd_cgroup=self.systemd_cgroup, **options)
+        container, launch = create(self.root, container_id, bundle, given, self.warn)
         container.unlock()
         launch.close()
 
@@ -55,7 +54,7 @@ class Runtime:
         from pyoci.runtime.create import Options
         from pyoci.runtime.run import run
 
-        given = Options(detach=detach, starts=True, **options)
+        given = Options(detach=detach, starts=True, systemd_cgroup=self.systemd_cgroup, **options)
         return run(self.root, container_id, bundle, given, self.warn, keep=keep, no_subreaper=no_subreaper)
 
     def exec(self, container_id, process, **options):
@@ -151,4 +150,4 @@ class Runtime:
         options.setdefault("detach", False)
         bundle = real_bundle(bundle)
         _, config = read_bundle(bundle)
-        return make_plan(self.root, container_id, bundle, config, Options(**options), self.warn)[0]
+        return make_plan(self.root, container_id, bundle, config, Options(systemd_cgroup=self.systemd_cgroup, **options), self.warn)[0]

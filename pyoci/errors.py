@@ -7,6 +7,7 @@
       StateError                    the container is missing, exists already, or is in the wrong status
         NoSuchContainer  AlreadyExists  WrongStatus  DamagedState
       SyscallError                  a system call or a file of /proc or /sys failed
+      BusError                      systemd, or the message bus on the way to it, refused a call
       OperationFailed               an operation of the plan failed; carries its origin, step and errno
       CleanupError                  what an undo could not remove
 
@@ -111,6 +112,28 @@ class SyscallError(PyociError):
         on = f" {self.on}" if self.on else ""
         text = f"{self.call}{on}: {errno_text(self.errno)}"
         return f"{text}; {OLD_KERNEL}" if self.errno == ENOSYS else text
+
+
+class BusError(PyociError):
+    """A call over D-Bus that was refused: `StartTransientUnit: Unit a.scope already exists (org.freedesktop.systemd1.UnitExists)`.
+
+    call      the method
+    name      the error's name, or "" where the connection itself failed
+    problem   what the other side says, one line
+    """
+
+    def __init__(self, call, name, problem):
+        super().__init__(call, name, problem)
+        self.call = call
+        self.name = name
+        self.problem = " ".join(problem.split()).rstrip(".")
+
+    def why(self):
+        """The reason without the call."""
+        return f"{self.problem} ({self.name})" if self.name else self.problem
+
+    def __str__(self):
+        return f"{self.call}: {self.why()}"
 
 
 class OperationFailed(PyociError):

@@ -58,6 +58,27 @@ def make(directories, before):
     return created
 
 
+def adopt(directories, before):
+    """Make what is missing of cgroups that systemd has begun, and return the created directories; `before` as for make().
+
+    It makes those of its own controllers (v1), and enables no more than those (v2). Raises SyscallError.
+    """
+    created = []
+    if is_v2(directories):
+        _enable_controllers(directories[""])
+        return created
+    for name, path in _unique(directories):
+        try:
+            if not exists(path):
+                _make_tree(path, before, created)
+        except SyscallError:
+            if name not in ("", SYSTEMD):
+                raise
+        if name == "cpuset":
+            _copy_cpuset(path)
+    return created
+
+
 def identities(created):
     """path -> inode of each directory of `created`, for a later remove()."""
     return {path: stat(path).st_ino for path in created}

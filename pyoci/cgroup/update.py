@@ -36,14 +36,20 @@ DEVICE_DEFAULTS = {
 }
 
 
-def update(directories, version, old_resources, new_resources):
+def update(directories, version, old_resources, new_resources, scope=None):
     """Apply `new_resources` and return the merged resources, to be stored as the container's.
 
     Only the parts of the config that `new_resources` has are written. On failure the files get back what they held, and
-    the error is raised: ConfigError before any effect, else SyscallError or UnsupportedConfig.
+    the error is raised: ConfigError before any effect, else SyscallError, BusError or UnsupportedConfig.
+
+    `scope`: (path of the bus, unit) where systemd keeps limits of its own, which are changed before the files.
     """
     merged = merge(old_resources, new_resources)
     touched = {name: merged[name] for name in new_resources if merged.get(name) is not None}
+    if scope:
+        from pyoci.cgroup.systemd import rounded
+
+        touched = rounded(touched)
     layout = Layout(version, {}, {}, _controllers(directories))
     steps = [_Step(directories, one) for one in writes(touched, layout, fresh=False) if one.controller != "devices"]
     if version == 1 and "devices" in touched:
@@ -52,7 +58,10 @@ def update(directories, version, old_resources, new_resources):
         merged["devices"] = old_resources.get("devices")
     if "memory" in touched:
         _check_usage(directories, merged["memory"])
-    _carry_out(directories, steps)
+    if scope:
+        _with_properties(scope, version, old_resources, touched, lambda: _carry_out(directories, steps))
+    else:
+        _carry_out(directories, steps)
     return {name: value for name, value in merged.items() if value is not None}
 
 
@@ -130,6 +139,22 @@ def _check_usage(directories, memory):
         raise ConfigError("linux.resources.memory.swap", f"rejecting memory+swap limit {swap} <= usage {usage}")
     if 0 < limit <= usage:
         raise ConfigError("linux.resources.memory.limit", f"rejecting memory limit {limit} <= usage {usage}")
+
+
+def _with_properties(scope, version, old_resources, touched, write_files):
+    """The unit's properties, then the files, which have the last word; the properties are put back where the files fail."""
+    from pyoci.cgroup.systemd import properties, taken_back
+    from pyoci.cgroup.unit import change
+
+    new = properties(touched, version)
+    if not new:
+        return write_files()
+    change(*scope, new)
+    try:
+        write_files()
+    except PyociError:
+        change(*scope, taken_back(new, properties(old_resources, version)))
+        raise
 
 
 class _Step:

@@ -26,7 +26,7 @@ GLOBAL = (
     ("log", "", TEXT, "FILE", "append log records to FILE; the error still goes to standard error too"),
     ("log-format", "", TEXT, "text|json", "format of log records (default: text)"),
     ("debug", "", SWITCH, "", "log debug records, and show the traceback of an error"),
-    ("systemd-cgroup", "", SWITCH, "", "let systemd make the cgroups (not supported yet)"),
+    ("systemd-cgroup", "", SWITCH, "", "have systemd make the cgroups; cgroupsPath is then SLICE:PREFIX:NAME"),
     ("rootless", "", TEXT, "true|false|auto", "accepted as runc does; containers without root are not supported yet"),
     ("criu", "", TEXT, "PATH", ""),  # go-runc may still pass it; runc 1.4 removed it
     ("version", "v", SWITCH, "", "print the version"),

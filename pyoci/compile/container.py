@@ -22,13 +22,14 @@ class Facts:
     rootfs        absolute path of the rootfs, checked
     has_kcore     /proc/kcore exists
     seccomp       (flags, filter) resolved by the caller, or None
+    manager       cgroup.systemd.Manager where systemd makes the cgroups, or None
     without       names of the labels whose security module this host does not have
     no_pivot, no_new_keyring, preserve_fds, listen_fds, pid_file, console_socket, pidfd_socket
     notify        the state directory, where the caller wants to be notified of readiness (NOTIFY_SOCKET), or ""
     """
 
     __slots__ = ("layout", "kernel", "rootfs", "has_kcore", "seccomp", "no_pivot", "no_new_keyring", "preserve_fds", "listen_fds",
-                 "pid_file", "console_socket", "pidfd_socket", "notify", "without")  # fmt: skip
+                 "pid_file", "console_socket", "pidfd_socket", "notify", "without", "manager")  # fmt: skip
 
     def __init__(self, layout, kernel, rootfs, has_kcore=True, seccomp=None):
         self.layout = layout
@@ -40,6 +41,7 @@ class Facts:
         self.preserve_fds = self.listen_fds = 0
         self.pid_file = self.console_socket = self.pidfd_socket = self.notify = ""
         self.without = ()
+        self.manager = None
 
 
 class Slots:
@@ -83,30 +85,27 @@ def compile_container(container_id, bundle, config, facts):
     slots = Slots()
     spaces = namespaces.Namespaces(linux, slots)
     preserve = facts.preserve_fds + facts.listen_fds
-    directories = cgroup_directories(facts.layout, linux.get("cgroupsPath") or "", container_id)
-    before, after = _split(writes(linux.get("resources") or {}, facts.layout))
+    scope = _Scope(config, container_id, facts) if facts.manager else None
+    directories = scope.directories if scope else cgroup_directories(facts.layout, linux.get("cgroupsPath") or "", container_id)
+    before, after = _split(writes(scope.resources if scope else linux.get("resources") or {}, facts.layout))
 
     ops.append(Op("claim", "default", container_id, bundle, facts.rootfs))
     ops.append(Op("listen", "default", SLOT_GATE))
     if facts.notify:
         ops.append(Op("make_directory", "default", "notify", 0o755))
-    ops.append(Op("make_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()]))
-    if facts.layout.version == 2 and _wants_delegation(config, spaces):
-        user = (config.get("process") or {}).get("user") or {}
-        owner = namespaces.host_id(linux.get("uidMappings") or (), user.get("uid") or 0)
-        ops.append(Op("delegate_cgroup", "linux.cgroupsPath", owner))
-    _limit(ops, before, False)
+    delegation = _delegation(config, linux, spaces) if facts.layout.version == 2 else []
     into = None
-    if facts.layout.version == 2:
-        # clone3 puts init there at once, with every limit in force; a later move waits for the kernel's RCU.
-        _limit(ops, after, False)
-        into, after = directories[""], []
+    if not scope:
+        into, after = _make_cgroup(ops, directories, delegation, before, after, facts.layout.version)
     labels = process.labels(config.get("process") or {}, "process", facts.without, slots.take)
     ops.extend(labels[:1])
     road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel, into)
     _score(ops, config.get("process") or {})
     namespaces.enter(ops, spaces, linux, road)
-    entered = -1 if into else _place(ops, directories, after)
+    if scope:
+        entered, after = scope.start(ops, delegation, before + after)
+    else:
+        entered = -1 if into else _place(ops, directories, after)
     wait = _Waiting(spaces, entered)
     _session(ops, container_id, facts)
     mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
@@ -119,6 +118,57 @@ def compile_container(container_id, bundle, config, facts):
     _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots, labels[1:])
     _later_acts(plan, config)
     return plan
+
+
+class _Scope:
+    """The systemd driver's part: a scope is made around a process, so init comes first."""
+
+    __slots__ = ("version", "bus", "slice", "unit", "directories", "resources", "properties")
+
+    def __init__(self, config, container_id, facts):
+        from pyoci.cgroup import systemd  # only with the systemd driver
+
+        linux = config.get("linux") or {}
+        self.version = facts.layout.version
+        self.bus = facts.manager.bus
+        self.slice, self.unit = systemd.scope_of(linux.get("cgroupsPath") or "", container_id, facts.manager.is_user)
+        self.directories = systemd.directories(facts.layout, facts.manager, self.slice, self.unit)
+        self.resources = systemd.rounded(linux.get("resources") or {})
+        self.properties = systemd.merged(systemd.properties(self.resources, self.version), systemd.annotated(config.get("annotations") or {}))
+
+    def start(self, ops, delegation, limits):
+        """(the operation to wait for or -1, what comes after it).  On v2 init mounts meanwhile; on v1 it must not make a device
+        while a list of devices is half written."""
+        overlapped = self.version == 2
+        lines = [f"{name}\t{path}" for name, path in self.directories.items()]
+        ops.append(Op("start_scope", "linux.cgroupsPath", self.bus, self.unit, self.slice, lines, self.properties, overlapped=overlapped))
+        entered = len(ops) - 1
+        for op in delegation:
+            op.overlapped = overlapped
+            ops.append(op)
+        _limit(ops, limits, overlapped)
+        return (entered, [*delegation, *limits]) if overlapped else (-1, [])
+
+
+def _make_cgroup(ops, directories, delegation, before, after, version):
+    """(the cgroup that init is to be born in or None, the limits that are to follow)."""
+    ops.append(Op("make_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()]))
+    ops.extend(delegation)
+    _limit(ops, before, False)
+    if version == 1:
+        return None, after
+    # clone3 puts init there at once, with every limit in force; a later move waits for the kernel's RCU.
+    _limit(ops, after, False)
+    return directories[""], []
+
+
+def _delegation(config, linux, spaces):
+    """[the operation that gives the cgroup to the container's user], or []."""
+    if not _wants_delegation(config, spaces):
+        return []
+    user = (config.get("process") or {}).get("user") or {}
+    owner = namespaces.host_id(linux.get("uidMappings") or (), user.get("uid") or 0)
+    return [Op("delegate_cgroup", "linux.cgroupsPath", owner)]
 
 
 def _wants_delegation(config, spaces):

@@ -5,7 +5,7 @@ runc's sentence comes first where callers match it (docs/errors.md lists them); 
 
 import posix
 
-from pyoci.errors import ENOSYS, OLD_KERNEL, OperationFailed, SyscallError, errno_text
+from pyoci.errors import BusError, ENOSYS, OLD_KERNEL, OperationFailed, SyscallError, errno_text
 from pyoci.plan.ops import STEPS
 from pyoci.plan.show import describe
 
@@ -27,6 +27,7 @@ _HINTS = {
     ("write", ENOENT, "label"): "no such profile is loaded into the kernel (apparmor_parser --replace FILE loads one)",
     ("write", EINVAL, "label"): "the security module knows no such label",
     ("write", EACCES, "label"): "what pyoci itself is confined by does not allow this label",
+    ("StartTransientUnit", "org.freedesktop.systemd1.UnitExists"): "another runtime or root directory has a container of this name",
     ("execve", ENOEXEC): "no program for this machine, or a script without its #! line",
 }
 _VERIFIED = {
@@ -40,7 +41,9 @@ _VERIFIED = {
 
 
 def host_failure(op, error):
-    """OperationFailed for a SyscallError, or a bare OSError, of a HOST operation."""
+    """OperationFailed for a SyscallError, a BusError, or a bare OSError, of a HOST operation."""
+    if isinstance(error, BusError):
+        return OperationFailed(op.origin, describe(op), error.call, 0, error.why(), _HINTS.get((error.call, error.name), ""))
     if isinstance(error, OSError):
         error = SyscallError("", error.errno or 0, error.filename or "")
     return OperationFailed(op.origin, describe(op), error.call, error.errno, error.on, _hint(op, error.call, error.errno), _mount_prefix(op))

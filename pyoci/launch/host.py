@@ -4,7 +4,7 @@ import posix
 from errno import EEXIST
 
 from pyoci.cgroup import face
-from pyoci.errors import PyociError, SyscallError
+from pyoci.errors import BusError, PyociError, SyscallError
 from pyoci.kernel import calls
 from pyoci.kernel.proc import put_file, start_time, write_file
 from pyoci.plan import wire
@@ -140,6 +140,27 @@ def enter_cgroup(launch, lines, beside):
     face.place(launch.directories, launch.pid, beside)
 
 
+def start_scope(launch, bus, unit, slice_, lines, properties):
+    """The unit is noted before, with the description that tells it from a stranger's; then what systemd did not make of its cgroups."""
+    from pyoci.cgroup.unit import EXISTS, start  # only with the systemd driver
+
+    directories = dict(line.split("\t", 1) for line in lines)
+    description = f"pyoci container {launch.container.path}"
+    launch.note("cgroups", "\n".join(name + path for name, path in directories.items()))
+    launch.note("unit", bus, unit, description)
+    try:
+        start(bus, unit, slice_, description, launch.pid, properties)
+    except BusError as error:
+        if error.name == EXISTS:  # a stranger's, and not ours to stop
+            launch.note("unit", bus, unit, "")
+        raise
+    launch.directories, launch.scope = directories, [bus, unit]
+    made = face.adopt(directories, lambda path: launch.note("cgroup", path))
+    launch.note_all([("inode", path, str(inode)) for path, inode in face.identities(made).items()])
+    if not face.is_v2(directories):
+        face.place(directories, launch.pid)
+
+
 def score_oom(launch, value):
     """The kernel lets anybody raise it; lowering takes CAP_SYS_RESOURCE."""
     write_file(f"/proc/{launch.pid}/oom_score_adj", str(value).encode())
@@ -197,6 +218,6 @@ def write_pid(launch, path):
 
 DEEDS = {
     NUMBER[deed.__name__]: deed
-    for deed in (claim, listen, make_directory, open_namespace, open_procfs, make_cgroup, delegate_cgroup, limit, spawn, map_ids, enter_cgroup, score_oom, clone_tree, hook,
-                 limit_process, send_console, send_pidfd, record, write_pid)
+    for deed in (claim, listen, make_directory, open_namespace, open_procfs, make_cgroup, delegate_cgroup, limit, spawn, map_ids, start_scope,
+                 enter_cgroup, score_oom, clone_tree, hook, limit_process, send_console, send_pidfd, record, write_pid)
 }  # fmt: skip

@@ -8,7 +8,7 @@ where INIT was.  Knows no config.  pyoci/plan/wire.py has the messages.
 import posix
 from fcntl import F_ADD_SEALS, fcntl
 
-from pyoci.errors import PyociError, SyscallError
+from pyoci.errors import BusError, PyociError, SyscallError
 from pyoci.kernel import calls
 from pyoci.kernel.proc import read_file, start_time
 from pyoci.launch.host import DEEDS
@@ -63,6 +63,7 @@ class Launch:
     outbox       slots that go along with the next RUN
     pid, pidfd   init, once it is spawned; `started` its start time
     directories  {controller: directory} of the cgroups
+    scope        [path of the bus, unit] where systemd made them, or None
     tell         called with this at `record`: stores what must be known later
     state        called with (status, pid): the state document that a hook reads
     console      the terminal's master where the caller keeps it, or -1
@@ -70,7 +71,7 @@ class Launch:
     """
 
     __slots__ = ("container", "ops", "fds", "outbox", "pid", "pidfd", "started", "channel", "journal", "word_fd", "directories",
-                 "tell", "warn", "index", "state", "console")  # fmt: skip
+                 "tell", "warn", "index", "state", "console", "scope")  # fmt: skip
 
     def __init__(self, ops, container=None, *, tell=None, warn=None, state=None):
         self.container = container
@@ -85,6 +86,7 @@ class Launch:
         self.index = 0
         self.state = state
         self.console = -1
+        self.scope = None
 
     def note_all(self, lines):
         """The same for several lines at once."""
@@ -140,7 +142,7 @@ class Launch:
             if self.word_fd >= 0:
                 posix.pwrite(self.word_fd, index.to_bytes(4, "little"), 0)
             DEEDS[op.number](self, *op.args)
-        except (SyscallError, OSError) as error:
+        except (SyscallError, BusError, OSError) as error:
             from pyoci.launch.explain import host_failure  # cold
 
             raise host_failure(op, error) from error

@@ -23,7 +23,7 @@ _MADE_AS = {"f": (0o100000,), "n": (0o020000, 0o060000, 0o010000), "l": (0o12000
 class Trail:
     """The journal's lines, sorted by kind."""
 
-    __slots__ = ("root", "directories", "cgroups", "processes", "hooks", "made", "files", "mounts", "complete")
+    __slots__ = ("root", "directories", "cgroups", "processes", "hooks", "made", "files", "mounts", "units", "complete")
 
     def __init__(self, lines):
         self.root = ""
@@ -34,6 +34,7 @@ class Trail:
         self.made = []
         self.files = []
         self.mounts = []
+        self.units = {}
         self.complete = False
         for fields in lines:
             try:
@@ -59,6 +60,8 @@ class Trail:
             self.files.append(fields[0])
         elif kind == "mount":
             self.mounts.append(fields[0])
+        elif kind == "unit":
+            self.units[fields[0], fields[1]] = "\t".join(fields[2:])
         elif kind == "complete":
             self.complete = True
         elif kind == "root":
@@ -92,6 +95,9 @@ def undo(container, *, own_pids=False):
     for pid, started in trail.hooks:
         _attempt(leftovers, _end_group, pid, started)
     trail = read_trail(container)  # an init that outlived its runtime wrote on until now
+    for (bus, unit), description in trail.units.items():
+        if description and not survivors:
+            _attempt(leftovers, _stop_unit, bus, unit, description, trail.directories)
     if trail.cgroups and not survivors:  # with one left in them they can't go, and removing waits for its end
         if not own_pids:
             _attempt(leftovers, _end_stragglers, trail.directories, trail.cgroups)
@@ -151,6 +157,13 @@ def _end_group(pid, started):
     """A hook that a killed create left behind, with what it started."""
     if started and start_time(pid) == started:
         posix.killpg(pid, 9)
+
+
+def _stop_unit(bus, unit, description, directories):
+    """All that is in a unit of ours is ours, too: what a killed create had not come to write down, and what has left its pid namespace."""
+    from pyoci.cgroup.unit import stop  # only with the systemd driver
+
+    stop(bus, unit, description, lambda: directories and face.processes(directories) and face.kill_all(directories, 9))
 
 
 def _end_stragglers(directories, cgroups):

@@ -26,6 +26,8 @@ TABLE = (
     ("limit", HOST, "controller:s file:s values:l optional:i", "cgroups(7)", "write a resource limit"),
     ("spawn", HOST, "flags:i preserve:i raise_capabilities:i cgroup:s", "clone3(2)", "start init in its new namespaces"),
     ("map_ids", HOST, "uid_map:s gid_map:s deny_setgroups:i", "user_namespaces(7)", "write the user and group id maps"),
+    ("start_scope", HOST, "bus:s unit:s slice:s directories:l properties:l", "systemd.scope(5)",
+     "have systemd make a scope, with its cgroups and limits, and init in it"),
     ("enter_cgroup", HOST, "directories:l beside:i", "cgroups(7)", "place init into the container's cgroups"),
     ("score_oom", HOST, "value:i", "proc(5)", "set the out-of-memory score adjustment"),
     ("clone_tree", HOST, "source:s recursive:i slot:f", "open_tree(2)", "clone a mount tree that init may not open itself"),

@@ -68,6 +68,7 @@ _TELLERS = {
     "limit": lambda a: f"write {', '.join(a['values'])} to {a['file']}",
     "spawn": lambda a: f"start init in new namespaces: {namespaces(a['flags']) or 'none'}" + (f", in {a['cgroup']}" if a["cgroup"] else ""),
     "map_ids": lambda a: f"map uids {' '.join(a['uid_map'].split())}, gids {' '.join(a['gid_map'].split())}",
+    "start_scope": lambda a: f"have systemd put init into {a['unit']} in {a['slice']}" + _properties(a["properties"]),
     "enter_cgroup": lambda a: "place init in its cgroups",
     "score_oom": lambda a: f"set oom_score_adj to {a['value']}",
     "hook": lambda a: f"run {a['kind']} hook #{a['index']} {a['path']}",
@@ -137,6 +138,10 @@ def _cgroup(lines):
             break
         tail.insert(0, parts[0])
     return f"{'/'.join(['...', *tail])} of {' '.join(name or 'unified' for name, _ in named)}"
+
+
+def _properties(lines):
+    return f" with {' '.join(line.replace('=uint64 18446744073709551615', '=infinity') for line in lines)}" if lines else ""
 
 
 def _limit(value):

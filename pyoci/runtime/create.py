@@ -23,10 +23,11 @@ _GATE = NUMBER["gate"]
 class Options:
     """What create and run take beside the bundle; the names are the command line's."""
 
-    __slots__ = ("console_socket", "pidfd_socket", "pid_file", "no_pivot", "no_new_keyring", "preserve_fds", "environ", "detach", "starts")
+    __slots__ = ("console_socket", "pidfd_socket", "pid_file", "no_pivot", "no_new_keyring", "preserve_fds", "environ", "detach", "starts",
+                 "systemd_cgroup")  # fmt: skip
 
     def __init__(self, console_socket=None, pidfd_socket=None, pid_file=None, no_pivot=False, no_new_keyring=False, preserve_fds=0,
-                 environ=None, detach=True, starts=False):  # fmt: skip
+                 environ=None, detach=True, starts=False, systemd_cgroup=False):  # fmt: skip
         self.console_socket = console_socket or ""
         self.pidfd_socket = pidfd_socket or ""
         self.pid_file = pid_file or ""
@@ -36,6 +37,7 @@ class Options:
         self.environ = environ or {}
         self.detach = detach
         self.starts = starts
+        self.systemd_cgroup = systemd_cgroup
 
 
 def real_bundle(bundle):
@@ -72,6 +74,10 @@ def gather_facts(root, container_id, bundle, config, options, warn):
     release = posix.uname().release.split(".")
     facts = Facts(read_layout(), (int(release[0]), int(release[1].partition("-")[0])), check_rootfs(bundle, config))
     facts.has_kcore = exists("/proc/kcore")
+    if options.systemd_cgroup:
+        from pyoci.cgroup.unit import find_manager  # only with the systemd driver
+
+        facts.manager = find_manager(facts.layout, options.environ)
     seccomp = (config.get("linux") or {}).get("seccomp")
     if seccomp:
         facts.seccomp = load_filter(root, seccomp)
@@ -179,6 +185,8 @@ def _record(launch, container_id, bundle, config, facts):
         "process": bool(config.get("process")),
         "pid_namespace": any(one.get("type") == "pid" and not one.get("path") for one in linux.get("namespaces") or ()),
     }
+    if launch.scope:
+        record["scope"] = launch.scope
     if facts.no_new_keyring:
         record["keyring"] = False
     hooks = config.get("hooks")

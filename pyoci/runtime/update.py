@@ -22,7 +22,7 @@ def update(root, container_id, resources, warn):
         if old is None:
             old = (container.config().get("linux") or {}).get("resources") or {}
         directories = record["cgroups"]
-        merged = update_cgroups(directories, 2 if face.is_v2(directories) else 1, old, resources)
+        merged = update_cgroups(directories, 2 if face.is_v2(directories) else 1, old, resources, record.get("scope"))
         container.save({**record, "resources": merged})
     finally:
         container.unlock()

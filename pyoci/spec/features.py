@@ -25,14 +25,14 @@ _MODES = ["MPOL_BIND", "MPOL_DEFAULT", "MPOL_INTERLEAVE", "MPOL_LOCAL", "MPOL_PR
 _MODE_FLAGS = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]
 
 
-def features(*, last_capability=40, libseccomp="", seccomp_archs=(), seccomp_flags=(), systemd=False, commit=""):
+def features(*, last_capability=40, libseccomp="", seccomp_archs=(), seccomp_flags=(), systemd_user=False, commit=""):
     """The document.
 
     last_capability  the highest number that the kernel knows, /proc/sys/kernel/cap_last_cap
     libseccomp       its version, `2.5.4`; "" when there is none: seccomp is then off
     seccomp_archs    SCMP_ARCH_ words that the library can compile for
     seccomp_flags    SECCOMP_FILTER_FLAG_ words that the kernel accepts, of those this release knows
-    systemd          whether the systemd driver works here
+    systemd_user     whether a user's own systemd can be the driver, of containers without root
     commit           the source's commit, or ""
     """
     refused = {name for name, _ in UNSUPPORTED_LINUX + UNSUPPORTED_PROCESS}
@@ -47,7 +47,7 @@ def features(*, last_capability=40, libseccomp="", seccomp_archs=(), seccomp_fla
         "linux": {
             "namespaces": list(_NAMESPACES),
             "capabilities": [name for name, number in CAPABILITIES.items() if number <= last_capability],
-            "cgroup": {"v1": True, "v2": True, "systemd": systemd, "systemdUser": systemd, "rdma": True},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": systemd_user, "rdma": True},
             "seccomp": _seccomp(libseccomp, seccomp_archs, seccomp_flags),
             "apparmor": {"enabled": True},
             "selinux": {"enabled": True},

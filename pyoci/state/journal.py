@@ -6,6 +6,7 @@ A line is fields joined by tabs, ended by NUL and newline, since a path may hold
     cgroups  CONTROLLER+PATH, a line each           the container's, made or found
     cgroup   PATH                                   about to be made
     inode    PATH NUMBER                            the cgroup that was just made
+    unit     BUS NAME DESCRIPTION                   about to be started by the systemd there; without description: another's
     process  PID START-TIME                         init
     hook     PID START-TIME                         a hook of the runtime's side, the leader of its process group
     made     MAJOR:MINOR INODE KIND DIRECTORY NAME  about to be made below the rootfs, written by init

@@ -201,6 +201,9 @@ def _checked(text, path, container_id):
     if not wrong and (record["pid"] < 1 or not _are_cgroups(record["cgroups"])):
         wrong.append("cgroups" if record["pid"] > 0 else "pid")
     wrong += [name for name in ("hooks", "annotations", "resources") if type(record.get(name) or {}) is not dict]
+    scope = record.get("scope") or ["", ""]
+    if type(scope) is not list or len(scope) != 2 or set(map(type, scope)) != {str}:
+        wrong.append("scope")
     if wrong:
         raise DamagedState(f"{path}: damaged: {wrong[0]} is missing or not what create wrote; delete --force removes the container")
     return record

@@ -8,8 +8,10 @@ import subprocess
 from unittest import mock
 
 import support
+from fake_systemd import FakeSystemd
 
 from pyoci.api import Runtime
+from pyoci.cgroup.layout import read_layout
 from pyoci.compile import process as compile_process
 from pyoci.plan.plan import Op
 
@@ -31,13 +33,15 @@ class Case:
         self.root = folder / "state"
         self.root.mkdir()
         self.options = {}
+        self.systemd_cgroup = False
+        self.settle = lambda: None
         self.listeners = []
         self.held = contextlib.ExitStack()
         self.warnings = []
 
     def runtime(self):
         """The library on this case's root."""
-        return Runtime(str(self.root), warn=self.warnings.append)
+        return Runtime(str(self.root), warn=self.warnings.append, systemd_cgroup=self.systemd_cgroup)
 
     def plan(self):
         """The operations of act one, as create will carry them out."""
@@ -55,7 +59,8 @@ class Case:
         return str(path)
 
     def tidy(self):
-        """Take what was sent to the sockets."""
+        """Take what was sent to the sockets, and see that callers have gone."""
+        self.settle()
         for one in self.listeners:
             with contextlib.suppress(BlockingIOError):
                 while True:
@@ -211,7 +216,20 @@ def labelled(folder):
     return case
 
 
-MAKERS = (rich, in_user_namespace, joining, joining_user, without_pivot, without_mounts, without_process, labelled)
+def in_scope(folder):
+    """Cgroups by a systemd, which a stand-in plays."""
+    case = Case(folder)
+    layout = read_layout()
+    systemd = FakeSystemd(folder / "bus", {name: layout.mounts[name][0] for name in ("name=systemd", "memory", "devices")})
+    case.held.callback(systemd.close)
+    case.settle = systemd.settle
+    case.systemd_cgroup = True
+    case.options = {"environ": {"DBUS_SYSTEM_BUS_ADDRESS": systemd.address}}
+    case.bundle.edit(lambda config: config["linux"].update(resources={"memory": {"limit": 64 << 20}}))
+    return case
+
+
+MAKERS = (rich, in_user_namespace, joining, joining_user, without_pivot, without_mounts, without_process, labelled, in_scope)
 CASES = {make.__name__: make for make in MAKERS}
 
 

@@ -87,6 +87,11 @@ def test_features_know_the_labels_of_both_security_modules():
     assert linux["apparmor"] == linux["selinux"] == {"enabled": True}
 
 
+def test_features_know_the_systemd_driver():
+    assert features()["linux"]["cgroup"]["systemd"] is True
+    assert [features(systemd_user=can)["linux"]["cgroup"]["systemdUser"] for can in (False, True)] == [False, True]
+
+
 def test_features_list_every_mount_option_that_is_done():
     assert set(MOUNT_OPTIONS) - set(features()["mountOptions"]) == {"idmap", "ridmap"}
     assert "rro" in features()["mountOptions"]

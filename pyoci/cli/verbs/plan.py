@@ -1,7 +1,7 @@
 """pyoci plan: print the operations that create, start and delete would carry out for a bundle."""
 
 from pyoci.cli.main import write_output
-from pyoci.cli.options import BUNDLE, SWITCH, absolute
+from pyoci.cli.options import BUNDLE, SWITCH, absolute, environment
 from pyoci.spec.decode import encode
 
 SUMMARY = "print what create, start and delete would do for a bundle"
@@ -15,7 +15,9 @@ ARGUMENTS = (0, 1)
 
 def call(command):
     bundle = absolute(command.arguments[0] if command.arguments else command.values.get("bundle") or ".")
-    plan = command.runtime().plan(bundle)
+    # Where systemd is to make the cgroups, the environment says how it is reached.
+    options = {"environ": environment()} if command.settings.get("systemd-cgroup") else {}
+    plan = command.runtime().plan(bundle, **options)
     write_output(_json_text(plan.json_document()) if command.values.get("json") else _ended(plan.text()))
 
 
