@@ -1,0 +1,20 @@
+"""What tests of MiniDocker share: roots of their own, and a store in them."""
+
+import pytest
+
+from pyoci.minidocker.paths import Roots
+from pyoci.minidocker.store import Store
+
+
+@pytest.fixture
+def roots(tmp_path):
+    """Empty roots below tmp_path."""
+    return Roots(tmp_path / "data", tmp_path / "run", environ={})
+
+
+@pytest.fixture
+def store(roots):
+    """An open, empty store."""
+    store = Store(roots)
+    yield store
+    store.close()
