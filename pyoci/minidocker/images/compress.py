@@ -1,14 +1,15 @@
 """The plain bytes of a packed stream, whatever packed it, with their digest: gzip, zstd, bzip2, xz, or not packed at all.
 
 Told by the first bytes, never by a media type or a name.  More unpacked bytes than `limits` allows for the packed ones is a bomb.  A stream that is cut, damaged, or
-followed by something else raises ImageProblem.  zstd comes from the standard library (3.14) or from backports.zstd; isal is used where it is installed (twice zlib's speed).
+followed by something else raises ImageProblem.  zstd comes from zstd.py; isal is used where it is installed (twice zlib's speed).
 Source: RFC 1952, RFC 8878, zlib's manual.
 """
 
 import hashlib
 import zlib
 
-from pyoci.minidocker.errors import ImageProblem, MiniDockerError
+from pyoci.minidocker.errors import ImageProblem
+from pyoci.minidocker.images import zstd
 
 CHUNK = 1 << 20
 PACKED_CHUNK = 256 << 10
@@ -110,7 +111,7 @@ def _machine(kind):
         except ImportError:
             return zlib.decompressobj(31)
     if kind == "zstd":
-        return _zstd().ZstdDecompressor()
+        return zstd.decompressor()
     if kind == "bzip2":
         import bz2
 
@@ -126,7 +127,7 @@ def _errors(kind):
 
         return (lzma.LZMAError,)
     if kind == "zstd":
-        return (_zstd().ZstdError,)
+        return zstd.errors()
     if kind == "gzip":
         try:
             from isal import isal_zlib
@@ -135,15 +136,3 @@ def _errors(kind):
         except ImportError:
             pass
     return ()
-
-
-def _zstd():
-    """The module of zstd, by Python 3.14's interface."""
-    try:
-        from compression import zstd
-    except ImportError:
-        try:
-            from backports import zstd
-        except ImportError:
-            raise MiniDockerError("zstd: this Python has none", "install backports.zstd: pip install backports.zstd") from None
-    return zstd

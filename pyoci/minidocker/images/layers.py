@@ -12,6 +12,7 @@ Rows are records.py's; a folder without a row is garbage unless a lease names it
 Source: image-spec layer.md and config.md#layer-chainid, overlayfs.rst.
 """
 
+import concurrent.futures
 import contextlib
 import errno
 import fcntl
@@ -30,6 +31,7 @@ from pyoci.minidocker.images.overlay import mount_overlay
 from pyoci.minidocker.images.rootless import is_opaque
 from pyoci.minidocker.images.unpack import Limits, unpack
 
+WORKERS = 4
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -156,6 +158,35 @@ def ensure(roots, parent, diff, open_blob, limits=None):
             layer = extract(roots, packed, diff, limits)
         publish(roots, layer, parent)
     return chain
+
+
+def ensure_all(roots, diffs, openers, limits=None, workers=WORKERS):
+    """The chain ids of an image's layers, the lowest first: those that are missing are unpacked at once, then published upwards.
+
+    diffs    the diff ids              openers   for each a function that gives its blob as a file
+    The caller's lease names them.  A failure ends all of them, and leaves nothing.
+    """
+    chains = []
+    for diff in diffs:
+        chains.append(chain_id(chains[-1] if chains else "", diff))
+    missing = [number for number, chain in enumerate(chains) if facts(roots, chain) is None]
+
+    def work(number):
+        with contextlib.closing(openers[number]()) as packed:
+            return extract(roots, packed, diffs[number], limits)
+
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        futures = {number: pool.submit(work, number) for number in missing}
+        try:
+            for number in missing:
+                layer = stack.enter_context(futures[number].result())
+                publish(roots, layer, chains[number - 1] if number else "")
+        except BaseException:
+            for future in futures.values():
+                if not future.cancel() and future.exception() is None:
+                    future.result().discard()
+            raise
+    return chains
 
 
 def _describe(layer, parent):

@@ -9,6 +9,7 @@ Source: overlayfs.rst ("Multiple lower layers", "redirect_dir", "Metadata only c
 import contextlib
 import errno
 import os
+import shutil
 
 from pyoci.errors import SyscallError, errno_text
 from pyoci.kernel import tree
@@ -50,8 +51,12 @@ def _advice(error):
 
 def _forget_volatile(work):
     """The mark of a volatile mount outlives it, and forbids the next one.  Who mounts a container again knows that this host did not crash."""
-    with contextlib.suppress(FileNotFoundError):
-        os.rmdir(f"{work}/{_VOLATILE}")
+    try:
+        shutil.rmtree(f"{work}/{_VOLATILE}")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise MiniDockerError(f"overlay: {work}/{_VOLATILE}: {errno_text(error.errno)}") from error
 
 
 def _by_calls(stack, lowers, target, upper, work, flags):

@@ -9,6 +9,7 @@ Source: pax (POSIX.1-2008), image-spec layer.md ("Creating", whiteouts), overlay
 import errno
 import os
 import stat
+import threading
 
 from pyoci.errors import errno_text
 from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_below
@@ -136,6 +137,45 @@ def pack_tree(sink, folder, *, layer=False, root=True, skip=()):
         raise MiniDockerError(f"pack {folder}: {shown(tree.at)}: {errno_text(error.errno or 0)}") from error
     finally:
         os.close(tree.root)
+
+
+class packed_tree:  # noqa: N801: used as a function
+    """A context: a readable stream of a folder's tar, written by a thread; an error there is raised here, at the end."""
+
+    def __init__(self, folder, **options):
+        self._arguments = folder, options
+        self._error = None
+
+    def __enter__(self):
+        reading, writing = os.pipe()
+        self._sink = os.fdopen(writing, "wb", buffering=1 << 16)
+        self._thread = threading.Thread(target=self._write, daemon=True)
+        self._thread.start()
+        self._stream = os.fdopen(reading, "rb", buffering=0)
+        return self
+
+    def read(self, count):
+        """Up to `count` bytes; at the end, the writer's error if it had one."""
+        data = self._stream.read(count)
+        if not data:
+            self._thread.join()
+            if self._error:
+                raise self._error
+        return data
+
+    def _write(self):
+        folder, options = self._arguments
+        try:
+            with self._sink:
+                pack_tree(self._sink, folder, **options)
+        except BrokenPipeError:  # nobody wants the rest
+            pass
+        except BaseException as error:
+            self._error = error
+
+    def __exit__(self, *_):
+        self._stream.close()
+        self._thread.join()
 
 
 class _Tree:
