@@ -8,7 +8,9 @@ Sources: systemd.resource-control(5), systemd.slice(5), systemd.scope(5); config
 
 from pyoci.cgroup.gvariant import parse, quoted
 from pyoci.cgroup.layout import UNIFIED
-from pyoci.cgroup.limits import device_of, io_weight, pids_limit, positive, shares_unless_idle, signed, swap_checked, weight_checked
+from pyoci.cgroup.limits import (
+    ANY, EVERYTHING, access_text, device_of, device_rules, io_weight, pids_limit, positive, shares_unless_idle, signed, swap_checked, weight_checked,
+)  # fmt: skip
 from pyoci.errors import ConfigError
 from pyoci.spec.decode import encode
 from pyoci.spec.read import number, section, sections, string, string_map
@@ -38,14 +40,16 @@ class Manager:
     bus       path of the socket of its bus, or of its own
     is_user   a user's own manager
     cgroups   controller -> the manager's own cgroup, "" for the root; `UNIFIED` alone on v2
+    drivers   {("c", 136): "pts"} of /proc/devices, on v1
     """
 
-    __slots__ = ("bus", "is_user", "cgroups")
+    __slots__ = ("bus", "is_user", "cgroups", "drivers")
 
-    def __init__(self, bus, is_user, cgroups):
+    def __init__(self, bus, is_user, cgroups, drivers=()):
         self.bus = bus
         self.is_user = is_user
         self.cgroups = cgroups
+        self.drivers = dict(drivers)
 
 
 def scope_of(cgroups_path, container_id, is_user):
@@ -190,6 +194,30 @@ def _block_io(resources, version, found):
             rates.append(f"('/dev/block/{device_of(entry, path)}', {UNLIMITED if rate is None else rate})")
         if rates and (version == 2 or kind in name):
             found[f"{name}Max" if version == 2 else name] = f"@a(st) [{', '.join(rates)}]"
+
+
+def device_properties(resources, drivers):
+    """v1: the list of devices, as far as systemd can say it.  It puts a process whose unit has no such wish into the cgroup above,
+    some time later, where every device is open; so a scope always has one.
+
+    A driver's devices are named by the driver; of a number that nothing drives, and of a minor number of any driver, nothing is said.
+    """
+    from pyoci.cgroup.v1 import exception_list  # loaded by limits.writes() before
+
+    default_allow, exceptions = exception_list(device_rules(resources))
+    if default_allow:
+        exceptions = dict.fromkeys((("c", ANY, ANY), ("b", ANY, ANY)), EVERYTHING)
+    entries = []
+    for (kind, major, minor), access in exceptions.items():
+        folder = "char" if kind == "c" else "block"
+        if major == minor == ANY:
+            entries.append((f"{folder}-*", access))
+        elif minor != ANY and major != ANY:
+            entries.append((f"/dev/{folder}/{major}:{minor}", access))
+        elif (kind, major) in drivers:
+            entries.append((f"{folder}-{drivers[kind, major]}", access))
+    text = ", ".join(f"({quoted(path)}, '{access_text(access)}')" for path, access in entries)
+    return ["DevicePolicy='strict'", f"DeviceAllow=@a(ss) [{text}]"]
 
 
 _UNIFIED = {

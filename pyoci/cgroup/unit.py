@@ -41,7 +41,8 @@ def find_manager(layout, environ):
         own = {name: base_of(path) for names, path in parse_own(read_file("/proc/1/cgroup").decode()) for name in names}
         if layout.version == 2:
             own = {UNIFIED: own.get(UNIFIED, "")}
-        return Manager(bus_path, False, own)
+            return Manager(bus_path, False, own)
+        return Manager(bus_path, False, own, _drivers(read_file("/proc/devices").decode()))
     if layout.version != 2:
         raise _refused("a user's own systemd limits nothing on cgroup v1")
     path = _session_bus(environ)
@@ -49,6 +50,18 @@ def find_manager(layout, environ):
     with _Bus(path) as bus:
         manager.cgroups = {UNIFIED: base_of(_property(bus, PATH, MANAGER, "ControlGroup"))}
     return manager
+
+
+def _drivers(text):
+    """{("c", 136): "pts"} of /proc/devices, proc_devices(5)."""
+    found, kind = {}, ""
+    for line in text.splitlines():
+        number, _, name = line.strip().partition(" ")
+        if number.isdigit():
+            found[kind, int(number)] = name
+        elif number:
+            kind = "c" if number == "Character" else "b"
+    return found
 
 
 def in_user_namespace():

@@ -8,7 +8,7 @@ container's device program is never touched (others may have attached theirs).
 from pyoci.cgroup.face import exists, is_v2, read_file, write_file
 from pyoci.cgroup.layout import Layout
 from pyoci.cgroup.limits import INSTEAD, Write, device_rules, write, writes
-from pyoci.errors import ConfigError, PyociError, SyscallError
+from pyoci.errors import ConfigError, PyociError, SyscallError, UnsupportedConfig
 
 # The lists whose entries stand for one thing each, and what names it.
 LIST_KEYS = {
@@ -49,6 +49,9 @@ def update(directories, version, old_resources, new_resources, scope=None):
     if scope:
         from pyoci.cgroup.systemd import rounded
 
+        if version == 1 and device_rules(old_resources) != device_rules(merged):
+            problem = "on cgroup v1 the devices of a scope of systemd can't be changed"
+            raise UnsupportedConfig("linux.resources.devices", problem, document="resources.json")
         touched = rounded(touched)
     layout = Layout(version, {}, {}, _controllers(directories))
     steps = [_Step(directories, one) for one in writes(touched, layout, fresh=False) if one.controller != "devices"]

@@ -134,7 +134,10 @@ class _Scope:
         self.slice, self.unit = systemd.scope_of(linux.get("cgroupsPath") or "", container_id, facts.manager.is_user)
         self.directories = systemd.directories(facts.layout, facts.manager, self.slice, self.unit)
         self.resources = systemd.rounded(linux.get("resources") or {})
-        self.properties = systemd.merged(systemd.properties(self.resources, self.version), systemd.annotated(config.get("annotations") or {}))
+        limits = systemd.properties(self.resources, self.version)
+        if self.version == 1:
+            limits += systemd.device_properties(self.resources, facts.manager.drivers)
+        self.properties = systemd.merged(limits, systemd.annotated(config.get("annotations") or {}))
 
     def start(self, ops, delegation, limits):
         """(the operation to wait for or -1, what comes after it).  On v2 init mounts meanwhile; on v1 it must not make a device

@@ -6,7 +6,7 @@ from hypothesis import given, strategies
 from pyoci.cgroup import unit
 from pyoci.cgroup.layout import Layout
 from pyoci.cgroup.systemd import (
-    Manager, annotated, base_of, bit_mask, directories, expand, merged, properties, rounded, scope_of, taken_back, typed,
+    Manager, annotated, base_of, bit_mask, device_properties, directories, expand, merged, properties, rounded, scope_of, taken_back, typed,
 )  # fmt: skip
 from pyoci.errors import ConfigError, UnsupportedConfig
 
@@ -178,6 +178,36 @@ def test_limit_is_a_property_on_v2(resources, wanted):
 def test_limit_is_a_property_on_v1(resources, wanted):
     assert told(resources, 1) == wanted
     typed(properties(resources, 1))
+
+
+def rule(allow, kind="a", major=None, minor=None, access="rwm"):
+    given = {"allow": allow, "type": kind, "major": major, "minor": minor, "access": access}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def devices(*rules):
+    """{path: access} that systemd is told on v1."""
+    policy, allowed = typed(device_properties({"devices": list(rules)}, {("c", 136): "pts", ("b", 8): "sd"}))
+    assert policy == ("DevicePolicy", ("s", "strict"))
+    assert allowed[0] == "DeviceAllow" and allowed[1][0] == "a(ss)"
+    return dict(allowed[1][1])
+
+
+def test_devices_of_v1_are_told_as_far_as_they_can_be():
+    told = devices(rule(False), rule(True, "c", 10, 229), rule(True, "b", 8, access="r"), rule(True, "c", 77), rule(True, "c", minor=5))
+    assert told["/dev/char/10:229"] == "rwm" and told["block-sd"] == "r"
+    assert told["char-*"] == told["block-*"] == "m"  # the defaults
+    assert (told["/dev/char/1:3"], told["char-pts"]) == ("rwm", "rwm")
+    assert not [path for path in told if "77" in path]
+
+
+def test_container_that_may_open_every_device_says_so():
+    assert devices(rule(True)) == {"char-*": "rwm", "block-*": "rwm"}
+
+
+def test_drivers_are_read_by_their_kind():
+    text = "Character devices:\n  1 mem\n136 pts\n\nBlock devices:\n  8 sd\n259 blkext\n"
+    assert unit._drivers(text) == {("c", 1): "mem", ("c", 136): "pts", ("b", 8): "sd", ("b", 259): "blkext"}
 
 
 @pytest.mark.parametrize(

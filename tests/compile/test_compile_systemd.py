@@ -48,6 +48,11 @@ def test_on_v1_init_waits_until_the_list_of_devices_is_whole():
     assert in_order(ops, "start_scope", "limit", "new_session", "make_device")
 
 
+def test_on_v1_systemd_is_told_of_the_devices_too():
+    told = argument(by_systemd(with_limits(), V1, Manager("/bus", False, {}, {("c", 136): "pts"})), "start_scope", "properties")
+    assert "DevicePolicy='strict'" in told and any(line.startswith("DeviceAllow=") and "'char-pts', 'rwm'" in line for line in told)
+
+
 @pytest.mark.parametrize("layout", [V1, V2], ids=["v1", "v2"])
 def test_every_limit_is_written_to_its_file_too(layout):
     def files(ops):

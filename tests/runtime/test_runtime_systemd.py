@@ -139,6 +139,16 @@ def test_update_that_systemd_refuses_changes_no_file(pyoci, bundle, systemd):
     assert place("pids", f"pyoci-{name}.scope").joinpath("pids.max").read_text() == "30\n"
 
 
+@pytest.mark.skipif(LAYOUT.version == 2, reason="on version 2 systemd knows nothing of the devices")
+def test_devices_of_a_scope_stay_as_they_are(pyoci, bundle, systemd):
+    name = create(pyoci, bundle)
+    with _text({"devices": [{"allow": True, "type": "c", "major": 10, "minor": 229, "access": "r"}]}) as text:
+        line = pyoci.fails("update", "--resources", "-", name, stdin=text)
+    assert line.endswith("linux.resources.devices: on cgroup v1 the devices of a scope of systemd can't be changed")
+    with _text({"devices": bundle.linux["resources"].get("devices"), "pids": {"limit": 31}}) as text:
+        pyoci.ok("update", "--resources", "-", name, stdin=text)
+
+
 def _text(document):
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller's
     file.write(json.dumps(document).encode())
