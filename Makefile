@@ -14,18 +14,19 @@ export PIP_ROOT_USER_ACTION = ignore
 PAPERS := pyproject.toml setup.py setup.cfg
 SOURCES := $(PAPERS) $(shell find pyoci schemas -name '*.py' -o -name '*.[ch]' -o -name '*.json')
 
-.PHONY: help hello test bench build install lint fuzz bundles clean packages-build packages-test
+.PHONY: help hello test bench bench-engines build install lint fuzz bundles clean packages-build packages-test packages-engines
 
 help:
 	@echo "make hello    build and install pyoci, and run a container (root)"
 	@echo "make test     run the test suite; make test ARGS='tests/house -x'"
 	@echo "make bench    compare with runc and crun"
+	@echo "make bench-engines   compare with runc under docker, containerd and podman"
 	@echo "make build    build the C parts in place, for work on the tree"
 	@echo "make fuzz     feed init's plan reader with libFuzzer (clang)"
 	@echo "make lint     check the style of the Python code"
 	@echo "make clean    remove what was built; leaves $(VENV)"
 
-packages-build packages-test: packages-%:
+packages-build packages-test packages-engines: packages-%:
 	@PYTHON=$(PYTHON) .ci/packages $*
 
 # --- the virtual environment -------------------------------------------------------------------------------------
@@ -72,6 +73,9 @@ test: packages-test $(VENV)/.test-tools build bundles
 
 bench: packages-test $(VENV)/.test-tools install bundles
 	$(BIN)/python tests/tariff/bench.py --write docs/benchmarks.md $(ARGS)
+
+bench-engines: packages-engines $(VENV)/.test-tools install
+	$(BIN)/python tests/engines/bench.py --write docs/benchmarks-engines.md $(ARGS)
 
 bundles: packages-build | $(BIN)/python
 	@$(BIN)/python bundles/rootfs.py

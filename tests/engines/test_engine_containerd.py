@@ -39,7 +39,7 @@ COMMANDS = {
     "pause": (TASK + f"ctr task pause $NAME; {STATE} ctr task resume $NAME; {STATE} {END} 2>&1 | grep -o 'exit code.*'; true", "^PAUSED\nRUNNING$", 0),
     "exec": (TASK + "ctr task exec --exec-id a --user 1000 --cwd /tmp $NAME sh -c 'id -u; pwd; exit 9'; echo $?; ctr task exec --exec-id b $NAME portrait; "
              f"ctr task exec --exec-id c $NAME /no/such >/dev/null 2>&1; echo $?; {END} >/dev/null 2>&1", "^1000\n/tmp\n9$", 0),
-    "exec with a terminal": (TASK + f"script -qec \"ctr task exec -t --exec-id a $NAME tty\" /dev/null | grep -v 'resize pty'; {END} >/dev/null 2>&1", "/dev/pts/", 0),
+    "exec with a terminal": (TASK + f"script -qec \"ctr task exec -t --exec-id a $NAME tty\" /dev/null | grep -o '/dev/pts/[0-9]*'; {END} >/dev/null 2>&1", "/dev/pts/", 0),
     "ps and metrics": (TASK + f"ctr task ps $NAME | awk '{{print NF}}' | sort -u; ctr task metrics $NAME | awk '{{print $1}}'; {END} >/dev/null 2>&1", "^memory", 0),
 }  # fmt: skip
 
