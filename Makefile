@@ -75,7 +75,7 @@ bench: packages-test $(VENV)/.test-tools install bundles
 	$(BIN)/python tests/tariff/bench.py --write docs/benchmarks.md $(ARGS)
 
 bench-engines: packages-engines $(VENV)/.test-tools install
-	$(BIN)/python tests/engines/bench.py --write docs/benchmarks-engines.md $(ARGS)
+	$(BIN)/python tests/engines/engine_bench.py --write docs/benchmarks-engines.md $(ARGS)
 
 bundles: packages-build | $(BIN)/python
 	@$(BIN)/python bundles/rootfs.py

@@ -3,7 +3,7 @@
 `make bench-engines` writes docs/benchmarks-engines.md.  Run as root, with the packages of `.ci/packages engines`.  The engines are
 those of the tests: private, in namespaces of their own.  The runtimes take turns, and who begins changes from round to round.
 
-    bench.py [--rounds 20] [--write docs/benchmarks-engines.md]
+    engine_bench.py [--rounds 20] [--write docs/benchmarks-engines.md]
 """
 
 import argparse
