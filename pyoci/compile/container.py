@@ -107,7 +107,9 @@ def compile_container(container_id, bundle, config, facts):
     else:
         entered = -1 if into else _place(ops, directories, after)
     wait = _Waiting(spaces, entered)
-    _session(ops, container_id, facts)
+    ops.append(Op("new_session", "default"))
+    if not facts.no_new_keyring:
+        process.keyring(ops, f"_ses.{container_id}", labels)
     mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
     seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait), plan.warnings, _mount_label(linux, spaces, facts))
     if facts.notify:
@@ -216,12 +218,6 @@ def _wait_for_all(ops, entered, limits):
         return
     last = entered + len(limits)
     ops.append(Op("wait_for", "linux.resources" if last > entered else "linux.cgroupsPath", last))
-
-
-def _session(ops, container_id, facts):
-    ops.append(Op("new_session", "default"))
-    if not facts.no_new_keyring:
-        ops.append(Op("keyring", "default", f"_ses.{container_id}"))
 
 
 def _mount_label(linux, spaces, facts):

@@ -69,7 +69,7 @@ def compile_exec(process, facts):
         ops.append(Op("clone_again", "default"))
     ops.append(Op("new_session", "default"))
     if facts.keyring:
-        ops.append(Op("keyring", "default", facts.keyring))
+        compile_process.keyring(ops, facts.keyring, labels)
     if process.get("terminal"):
         compile_process.console(ops, process, SLOT_FREE + len(slots), False)
     masks = compile_process.capability_masks(process)

@@ -55,6 +55,16 @@ def labels(process, origin, without, take_slot):
     ]
 
 
+def keyring(ops, name, labels):
+    """A session keyring that the process may use once it has its SELinux label: made with that label, which is then forgotten."""
+    named = [op for op in labels if op.name == "label" and op.origin.endswith(".selinuxLabel")]
+    for op in named:
+        ops.append(Op("label", op.origin, "self/attr/keycreate", None, op.args[2], op.args[3]))
+    ops.append(Op("keyring", "default", name))
+    for op in named:
+        ops.append(Op("label", op.origin, "self/attr/keycreate", None, "\n", op.args[3]))
+
+
 def identity(ops, process, origin, masks, seccomp, preserve, *, keep_groups=False, labels=()):
     """From the privileged init to the user of the process; the seccomp filter where it needs privilege.
 

@@ -108,7 +108,7 @@ _TELLERS = {
     "sysctl": lambda a: f"write {a['value']} to /proc/{a['path']}",
     "protect": lambda a: f"make {a['path']} read-only",
     "hide": lambda a: f"hide {a['path']}",
-    "label": lambda a: f"write {a['text']} to /proc/{a['file']}",
+    "label": lambda a: f"write {a['text'].strip() or 'nothing'} to /proc/{a['file']}",
     "no_new_privileges": lambda a: "forbid new privileges",
     "set_umask": lambda a: f"set the umask to {a['mask']:04o}",
     "own_stdio": lambda a: f"give the standard streams to uid {a['uid']}",

@@ -15,7 +15,7 @@ CONTEXT = f"context={LABEL}"
     ],
 )
 def test_label_is_written_to_the_attribute_of_its_module(member, value, operation):
-    ops = create(config(process_={member: value}))
+    ops = create(config(process_={member: value}), facts(no_new_keyring=True))
     assert some(ops, "open_procfs", "label") == [("open_procfs", 4), operation]
     assert {op.origin for op in ops if op.name in ("open_procfs", "label")} == {f"process.{member}"}
 
@@ -28,6 +28,13 @@ def test_procfs_is_opened_by_the_runtime_before_init_and_used_inside():
 def test_label_is_named_before_a_filter_can_forbid_it():
     ops = create(config(process_={"apparmorProfile": "p", "noNewPrivileges": False}), facts(seccomp=FILTER))
     assert in_order(ops, "label", "seccomp", "gate")
+
+
+def test_keyring_is_made_with_the_label_that_may_use_it():
+    ops = create(config(process_={"selinuxLabel": "u:r:t:s0"}))
+    at = names(ops).index("keyring")
+    assert [ops[at - 1].args, ops[at + 1].args] == [("self/attr/keycreate", None, text, 4) for text in ("u:r:t:s0", "\n")]
+    assert names(create(config(process_={"apparmorProfile": "p"}))).count("label") == 1
 
 
 @pytest.mark.parametrize("value", [None, ""])
