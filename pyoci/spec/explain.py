@@ -13,7 +13,7 @@ from pyoci.errors import ConfigError
 from pyoci.spec.rules import expected_text, quoted, shown, without_laxities
 from pyoci.spec.validate import unsupported, validate
 
-_TYPES = {"string": "a string", "boolean": "true or false", "integer": "an integer", "object": "an object", "array": "an array"}
+_TYPES = {"string": "a string", "boolean": "true or false", "integer": "an integer", "object": "an object", "array": "an array", "null": "null"}
 
 
 def schema(kind):
@@ -68,7 +68,7 @@ def _problems(error):
 
 def _words(validator, value, limit):
     if validator == "type":
-        return expected_text(_TYPES[limit], value)
+        return expected_text(" or ".join(_TYPES[one] for one in ([limit] if isinstance(limit, str) else limit)), value)
     if validator == "enum":
         return f"unknown value {shown(value)}, expected one of {' '.join(sorted(limit))}"
     if validator in ("minimum", "maximum"):

@@ -27,8 +27,8 @@ def check(store, deep=False):
 
 def heal(store):
     """Mend what can be mended.  Returns [what was done]; check() then says what is left."""
-    done = [line for chain in _damaged_layers(store) for line in _unpack_again(store, chain)]
     garbage = _garbage(store)
+    done = [line for chain in _damaged_layers(store) for line in _unpack_again(store, chain)]
     for path in _dead_folders(store.roots):
         shutil.rmtree(path, ignore_errors=True)
     records.collect(store)

@@ -25,6 +25,7 @@ _LAYER = re.compile(
 )
 
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128})")
+_MEDIA = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 MAX_LAYERS = 500
 MAX_SIZE = (1 << 63) - 1
 
@@ -45,7 +46,7 @@ def _kind(value):
 
 
 class _Judge:
-    """Typed readers for one document; each names the member that it refuses."""
+    """Typed readers for one document; each names the member that it refuses, by its key `under` a path."""
 
     def __init__(self, what):
         self.what = what
@@ -53,8 +54,9 @@ class _Judge:
     def refuse(self, where, problem):
         raise ImageProblem(f"{self.what}: {where}: {problem}")
 
-    def member(self, document, where, kind, name, required=False):
-        value = document.get(where.rpartition(".")[2])
+    def member(self, document, key, kind, name, under="", required=False):
+        where = f"{under}.{key}" if under else key
+        value = document.get(key)
         if value is None:
             if required:
                 self.refuse(where, "is missing")
@@ -63,54 +65,63 @@ class _Judge:
             self.refuse(where, f"must be {name}, not {_kind(value)}")
         return value
 
-    def string(self, document, where, required=False):
-        return self.member(document, where, str, "a string", required)
+    def string(self, document, key, under="", required=False):
+        return self.member(document, key, str, "a string", under, required)
 
-    def table(self, document, where, required=False):
-        return self.member(document, where, dict, "an object", required)
+    def table(self, document, key, under="", required=False):
+        return self.member(document, key, dict, "an object", under, required)
 
-    def array(self, document, where, required=False):
-        return self.member(document, where, list, "an array", required)
+    def array(self, document, key, under="", required=False):
+        return self.member(document, key, list, "an array", under, required)
 
-    def strings(self, document, where):
-        for number, value in enumerate(self.array(document, where) or ()):
-            if not isinstance(value, str):
-                self.refuse(f"{where}[{number}]", f"must be a string, not {_kind(value)}")
+    def each(self, values, where, kind, name):
+        for key, value in values:
+            if not isinstance(value, kind):
+                self.refuse(f"{where}[{key!r}]", f"must be {name}, not {_kind(value)}")
 
-    def string_map(self, document, where):
-        for key, value in (self.table(document, where) or {}).items():
-            if not isinstance(value, str):
-                self.refuse(f"{where}.{key}", f"must be a string, not {_kind(value)}")
+    def strings(self, document, key, under=""):
+        self.each(enumerate(self.array(document, key, under) or ()), f"{under}.{key}" if under else key, str, "a string")
 
-    def set_of(self, document, where):
-        """A set as Go writes it: an object of empty objects."""
-        for key, value in (self.table(document, where) or {}).items():
-            if value is not None and not isinstance(value, dict):
-                self.refuse(f"{where}.{key}", f"must be an object, not {_kind(value)}")
+    def map_of(self, document, key, kind, name, under=""):
+        """An object; a member without a name is left alone, as the schemas do."""
+        found = self.table(document, key, under) or {}
+        self.each(((one, value) for one, value in found.items() if one), f"{under}.{key}" if under else key, kind, name)
 
-    def number(self, document, where, least, most=MAX_SIZE, required=False):
-        value = self.member(document, where, int, "a whole number", required)
-        if value is not None and not least <= value <= most:
-            self.refuse(where, f"must be from {least} to {most}, not {value}")
+    def string_map(self, document, key, under=""):
+        self.map_of(document, key, str, "a string", under)
+
+    def number(self, document, key, least, under="", required=False):
+        value = self.member(document, key, int, "a whole number", under, required)
+        if value is not None and not least <= value <= MAX_SIZE:
+            self.refuse(f"{under}.{key}" if under else key, f"must be from {least} to {MAX_SIZE}, not {value}")
         return value
 
-    def version(self, document):
+    def media(self, document, key, under="", required=False):
+        value = self.string(document, key, under, required)
+        if value is not None and not _MEDIA.fullmatch(value):
+            self.refuse(f"{under}.{key}" if under else key, f"is no media type: {value!r}")
+        return value
+
+    def head(self, document):
+        """What a manifest and an index have in common."""
         if self.number(document, "schemaVersion", 0, required=True) != 2:
             self.refuse("schemaVersion", f"must be 2, not {document['schemaVersion']}")
+        self.media(document, "mediaType")
+        self.media(document, "artifactType")
+        self.string_map(document, "annotations")
 
     def descriptor(self, value, where):
+        """The media type of a descriptor."""
         if not isinstance(value, dict):
             self.refuse(where, f"must be an object, not {_kind(value)}")
-        digest = self.string(value, f"{where}.digest", required=True)
+        digest = self.string(value, "digest", where, required=True)
         if not _DIGEST.fullmatch(digest):
             self.refuse(f"{where}.digest", f"is no digest: {digest!r}")
-        self.number(value, f"{where}.size", 0, required=True)
-        media = self.string(value, f"{where}.mediaType", required=True)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}", media):
-            self.refuse(f"{where}.mediaType", f"is no media type: {media!r}")
-        self.strings(value, f"{where}.urls")
-        self.string_map(value, f"{where}.annotations")
-        return media
+        self.number(value, "size", 0, where, required=True)
+        self.strings(value, "urls", where)
+        self.string_map(value, "annotations", where)
+        self.media(value, "artifactType", where)
+        return self.media(value, "mediaType", where, required=True)
 
 
 def kind_of(document, media=""):
@@ -130,8 +141,7 @@ def kind_of(document, media=""):
 def check_manifest(document):
     """The manifest, if it can be that of an image.  Raises ImageProblem."""
     judge = _Judge("manifest")
-    judge.version(document)
-    judge.string(document, "mediaType")
+    judge.head(document)
     if "manifests" in document and "layers" not in document:
         judge.refuse("manifests", "belongs into an index")
     media = judge.descriptor(document.get("config"), "config")
@@ -144,26 +154,24 @@ def check_manifest(document):
         media = judge.descriptor(layer, f"layers[{number}]")
         if not _LAYER.fullmatch(media):
             judge.refuse(f"layers[{number}].mediaType", f"{media!r} is no layer's")
-    judge.string_map(document, "annotations")
     return document
 
 
 def check_index(document):
     """The index, if it is one.  Raises ImageProblem."""
     judge = _Judge("index")
-    judge.version(document)
-    judge.string(document, "mediaType")
+    judge.head(document)
     for number, value in enumerate(judge.array(document, "manifests", required=True)):
         where = f"manifests[{number}]"
         judge.descriptor(value, where)
-        platform = judge.table(value, f"{where}.platform")
+        platform = judge.table(value, "platform", where)
         if platform is not None:
-            judge.string(platform, f"{where}.platform.architecture", required=True)
-            judge.string(platform, f"{where}.platform.os", required=True)
-            for name in ("variant", "os.version"):
-                if not isinstance(platform.get(name, ""), str | None):
-                    judge.refuse(f"{where}.platform.{name}", f"must be a string, not {_kind(platform[name])}")
-    judge.string_map(document, "annotations")
+            inner = f"{where}.platform"
+            judge.string(platform, "architecture", inner, required=True)
+            judge.string(platform, "os", inner, required=True)
+            judge.string(platform, "variant", inner)
+            judge.string(platform, "os.version", inner)
+            judge.strings(platform, "os.features", inner)
     return document
 
 
@@ -172,12 +180,13 @@ def check_config(document):
     judge = _Judge("image config")
     for name in ("architecture", "os"):
         judge.string(document, name, required=True)
-    for name in ("created", "author", "variant"):
+    for name in ("created", "author", "variant", "os.version"):
         judge.string(document, name)
+    judge.strings(document, "os.features")
     rootfs = judge.table(document, "rootfs", required=True)
-    if judge.string(rootfs, "rootfs.type", required=True) != "layers":
+    if judge.string(rootfs, "type", "rootfs", required=True) != "layers":
         judge.refuse("rootfs.type", f'must be "layers", not {rootfs["type"]!r}')
-    for number, digest in enumerate(judge.array(rootfs, "rootfs.diff_ids", required=True)):
+    for number, digest in enumerate(judge.array(rootfs, "diff_ids", "rootfs", required=True)):
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             judge.refuse(f"rootfs.diff_ids[{number}]", f"is no digest: {digest!r}")
     _check_run_config(judge, judge.table(document, "config") or {})
@@ -186,26 +195,26 @@ def check_config(document):
         if not isinstance(entry, dict):
             judge.refuse(where, f"must be an object, not {_kind(entry)}")
         for name in ("created", "author", "created_by", "comment"):
-            judge.string(entry, f"{where}.{name}")
-        judge.member(entry, f"{where}.empty_layer", bool, "a boolean")
+            judge.string(entry, name, where)
+        judge.member(entry, "empty_layer", bool, "a boolean", where)
     return document
 
 
 def _check_run_config(judge, config):
     for name in ("User", "WorkingDir", "StopSignal"):
-        judge.string(config, f"config.{name}")
+        judge.string(config, name, "config")
     for name in ("Env", "Entrypoint", "Cmd", "Shell", "OnBuild"):
-        judge.strings(config, f"config.{name}")
+        judge.strings(config, name, "config")
     for name in ("ExposedPorts", "Volumes"):
-        judge.set_of(config, f"config.{name}")
-    judge.string_map(config, "config.Labels")
-    judge.member(config, "config.ArgsEscaped", bool, "a boolean")
-    judge.number(config, "config.StopTimeout", -1)
-    health = judge.table(config, "config.Healthcheck")
+        judge.map_of(config, name, dict, "an object", "config")
+    judge.string_map(config, "Labels", "config")
+    judge.member(config, "ArgsEscaped", bool, "a boolean", "config")
+    judge.number(config, "StopTimeout", -1, "config")
+    health = judge.table(config, "Healthcheck", "config")
     if health:
-        judge.strings(health, "config.Healthcheck.Test")
+        judge.strings(health, "Test", "config.Healthcheck")
         for name in ("Interval", "Timeout", "StartPeriod", "StartInterval", "Retries"):
-            judge.number(health, f"config.Healthcheck.{name}", 0)
+            judge.number(health, name, 0, "config.Healthcheck")
 
 
 def check_pair(manifest, config):
