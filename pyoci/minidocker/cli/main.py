@@ -1,7 +1,7 @@
 """From argv to an exit status: the global flags, the command's module, its call, and the lines that say what went wrong.
 
-The only place of MiniDocker that prints an error or exits.  Exit statuses are docker's: 125 for an error of MiniDocker, 126 and 127 for a program that
-can't be run or isn't there, else the container's own.  Source: docker(1), docker-run(1).
+The only place of MiniDocker that prints an error or exits.  Exit statuses are docker's for run: 125 for an error of MiniDocker's own, 126 and 127 for a
+program that can't be run or isn't there, else the container's own; 1 for an error of any other command.  Source: docker(1), docker-run(1).
 """
 
 import os
@@ -9,26 +9,221 @@ import sys
 
 from pyoci.errors import PyociError
 
-# command -> module in cli/commands; imported when it is called, so that --help imports nothing.
-COMMANDS = {}
+# command -> module in cli/commands, which is imported when it is called, so that --help imports nothing; in the order of use.
+COMMANDS = {
+    "run": "run", "ps": "ps", "logs": "look", "exec": "exec", "stop": "life", "rm": "life", "images": "images", "pull": "registry",
+    "inspect": "inspect", "start": "start", "restart": "life", "kill": "life", "cp": "files", "tag": "images", "push": "registry",
+    "rmi": "images", "stats": "stats", "top": "look", "wait": "life", "create": "run", "commit": "files", "save": "archive",
+    "load": "archive", "export": "files", "import": "archive", "events": "look", "login": "registry", "logout": "registry",
+    "update": "update", "pause": "life", "unpause": "life", "rename": "life", "diff": "look", "history": "images", "attach": "start",
+    "info": "system", "version": "system",
+}  # fmt: skip
+# noun -> {word: (command, module)}
+NOUNS = {
+    "container": {
+        **{word: (word, COMMANDS[word]) for word in (
+            "run", "create", "start", "stop", "restart", "kill", "rm", "logs", "exec", "attach", "wait", "inspect", "top", "stats", "cp",
+            "diff", "commit", "export", "rename", "update", "pause", "unpause")},
+        "ls": ("ps", "ps"), "ps": ("ps", "ps"), "list": ("ps", "ps"), "remove": ("rm", "life"), "prune": ("container prune", "system"),
+    },
+    "image": {
+        **{word: (word, COMMANDS[word]) for word in ("pull", "push", "save", "load", "import", "tag", "history")},
+        "ls": ("images", "images"), "list": ("images", "images"), "rm": ("rmi", "images"), "remove": ("rmi", "images"),
+        "inspect": ("image inspect", "inspect"), "prune": ("image prune", "system"), "make": ("image make", "images"),
+    },
+    "system": {
+        "df": ("system df", "system"), "info": ("info", "system"), "events": ("events", "look"), "prune": ("system prune", "system"),
+        "check": ("system check", "system"), "start": ("system start", "system"),
+    },
+}  # fmt: skip
+ALIASES = {"list": "ps"}
+FAILED = 125
+
+
+class Call:
+    """One command line: the global settings, the command's name, its values and arguments; and the engine, made when asked for."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.name = ""
+        self.values = None
+        self.arguments = []
+        self._engine = None
+
+    @property
+    def engine(self):
+        """The Engine for the global flags."""
+        if self._engine is None:
+            from pyoci.minidocker.engine import Engine
+
+            self._engine = Engine(self.roots, runtime=self.settings["runtime"] or "", warn=warn)
+        return self._engine
+
+    @property
+    def roots(self):
+        """Where things are."""
+        from pyoci.minidocker.paths import Roots
+
+        return Roots(self.settings["data-root"] or "", self.settings["run-root"] or "")
 
 
 def entry():
     """Run and leave the process, without the interpreter's own farewell."""
     status = main(sys.argv[1:])
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:
+        status = status or 1
     os._exit(status)
 
 
 def main(words):
     """Carry out a command line without the program's name.  Returns the exit status; raises nothing."""
+    name = ""
     try:
-        if words and words[0] in ("--version", "-v"):
-            from pyoci import __version__
-
-            print(f"MiniDocker version {__version__}")
+        call, words = _read_settings(words)
+        if call is None:
             return 0
-        raise PyociError(f"minidocker: '{words[0] if words else ''}' is not a minidocker command")
+        if words[0] == "monitor-exited":  # not for people: the monitor's
+            return call.engine.settle_after_exit(words[1]) or 0
+        name, module, rest = find(words)
+        if module is None:
+            return _show_help(words, rest)
+        return _carry_out(call, name, module, rest)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
     except PyociError as error:
-        print(error, file=sys.stderr)
-        return getattr(error, "exit_status", 125)
+        return fail(name, error)
+
+
+def _read_settings(words):
+    from pyoci.minidocker.cli.options import FLAG, TEXT, Option, parse
+
+    options = (
+        Option("data-root", "", TEXT, "where images and containers are kept"),
+        Option("run-root", "", TEXT, "where sockets and locks are kept"),
+        Option("runtime", "", TEXT, "another OCI runtime's path, such as /usr/sbin/runc"),
+        Option("debug", "D", FLAG, "show where an error came from"),
+        Option("version", "v", FLAG, "print the version"),
+    )
+    settings, words = parse(words, options, interspersed=False)
+    if settings["version"]:
+        from pyoci import __version__
+
+        print(f"MiniDocker version {__version__}")
+        return None, words
+    if settings["help"] or not words or words == ["help"]:
+        from pyoci.minidocker.cli.help import program_help
+
+        sys.stdout.write(program_help(options))
+        return None, words
+    return Call(settings), (words[1:] + ["--help"] if words[0] == "help" else words)
+
+
+def find(words):
+    """(the command's name, its module or None for a noun's help, the words after it).  Raises MiniDockerError."""
+    from pyoci.minidocker.errors import MiniDockerError
+
+    word, rest = words[0], words[1:]
+    if word in COMMANDS:
+        return word, COMMANDS[word], rest
+    if word in NOUNS:
+        if not rest or rest[0] in ("--help", "-h", "help"):
+            return word, None, rest
+        if rest[0] in NOUNS[word]:
+            return (*NOUNS[word][rest[0]], rest[1:])
+        raise MiniDockerError(f"'{word} {rest[0]}' is not a minidocker command", hint=_nearest(rest[0], NOUNS[word], f"minidocker {word} "))
+    raise MiniDockerError(f"'{word}' is not a minidocker command", hint=_nearest(word, [*COMMANDS, *NOUNS], "minidocker "))
+
+
+def _nearest(word, known, before):
+    import difflib  # cold: a misspelt command
+
+    found = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean '{before}{found[0]}'?" if found else f"'{before}--help' lists the commands"
+
+
+def _show_help(words, rest):
+    from pyoci.minidocker.cli.help import noun_help
+
+    sys.stdout.write(noun_help(words[0]))
+    return 0
+
+
+def command_of(name, module):
+    """The Command of a name, from its module."""
+    return __import__(f"pyoci.minidocker.cli.commands.{module}", None, None, ("COMMANDS",)).COMMANDS[name]
+
+
+def _carry_out(call, name, module, rest):
+    from pyoci.minidocker.cli.options import Usage, parse
+
+    command = command_of(name, module)
+    call.name = name
+    call.values, call.arguments = parse(rest, command.options, command.interspersed)
+    if call.values["help"]:
+        from pyoci.minidocker.cli.help import command_help
+
+        sys.stdout.write(command_help(name, command))
+        return 0
+    count = len(call.arguments)
+    if count < command.least or (command.most is not None and count > command.most):
+        raise Usage(f"'minidocker {name}' {wanted(command)}, not {count}")
+    return command.call(call) or 0
+
+
+def wanted(command):
+    """What a command's argument count must be, in words."""
+    words = "argument" if command.least == 1 else "arguments"
+    if command.least == command.most:
+        return f"requires {command.least} {words}" if command.least else "accepts no arguments"
+    if command.most is None or command.most < command.least:
+        return f"requires at least {command.least} {words}"
+    return f"requires {command.least} to {command.most} arguments"
+
+
+def fail(name, error):
+    """Say what went wrong, and how to go on.  Returns the exit status."""
+    from pyoci.minidocker.cli.options import Usage
+
+    hint = getattr(error, "hint", "") or (f"'minidocker {name} --help' shows how it is called" if isinstance(error, Usage) else "")
+    print(f"minidocker: {one_line(error)}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+    status = getattr(error, "exit_status", FAILED)
+    return status if status in (126, 127) else FAILED
+
+
+def one_line(error):
+    """The error's text without line ends, whatever it quotes."""
+    return " ".join(str(error).encode("utf-8", "backslashreplace").decode().split("\n"))
+
+
+def warn(text):
+    """A warning: on standard error, and things go on."""
+    print(f"WARNING: {text}", file=sys.stderr)
+
+
+class Command:
+    """One command: how it is called and what it does.
+
+    usage         what follows the name, `[OPTIONS] CONTAINER [CONTAINER...]`
+    summary       one line for help
+    options       a tuple of Option, or a dict of such tuples by heading
+    least, most   the number of arguments; most None = any
+    interspersed  whether options may follow arguments
+    example       a command line that people can try
+    call          function(Call) -> exit status or None
+    """
+
+    def __init__(self, call, usage, summary, example, *, options=(), least=0, most=0, interspersed=True):
+        self.call = call
+        self.usage = usage
+        self.summary = summary
+        self.example = example
+        self.groups = options if isinstance(options, dict) else {"Options": options}
+        self.options = tuple(option for group in self.groups.values() for option in group)
+        self.least = least
+        self.most = most
+        self.interspersed = interspersed

@@ -1,0 +1,70 @@
+"""inspect: all that is known of containers and images.  docker-inspect(1)"""
+
+import json
+import sys
+
+from pyoci.errors import PyociError
+from pyoci.minidocker.cli.main import Command, one_line
+from pyoci.minidocker.cli.options import FLAG, TEXT, Option
+from pyoci.minidocker.cli.template import Template, as_json
+from pyoci.minidocker.errors import BadRequest, NotFound
+
+
+def _image(call, name):
+    from pyoci.minidocker.images import records
+
+    return records.inspect(call.engine.store, records.find(call.engine.store, name))
+
+
+def _container(call, name):
+    found = call.engine.inspect(name, size=bool(call.values["size"]))
+    return found
+
+
+def _either(call, name):
+    try:
+        return _container(call, name)
+    except NotFound:
+        pass
+    try:
+        return _image(call, name)
+    except (NotFound, BadRequest) as error:
+        raise NotFound(f"No such object: {name}") from error
+
+
+def _show(call, find):
+    form = call.values["format"] or ""
+    template = Template(form) if form not in ("", "json") else None
+    found, status = [], 0
+    for name in call.arguments:
+        try:
+            found.append(find(call, name))
+        except PyociError as error:
+            print(f"minidocker: {one_line(error)}", file=sys.stderr)
+            status = 125
+    if not form:
+        print(json.dumps(found, indent=4, ensure_ascii=False))
+    for document in found if form else ():
+        print(template.render(document) if template else as_json(document))
+    return status
+
+
+def inspect(call):
+    """Containers, or images, or what bears the name."""
+    kinds = {"": _either, "container": _container, "image": _image}
+    if (call.values["type"] or "") not in kinds:
+        raise BadRequest(f'"{call.values["type"]}" is not a valid value for --type: container or image')
+    return _show(call, kinds[call.values["type"] or ""])
+
+
+def image_inspect(call):
+    """Images alone."""
+    return _show(call, _image)
+
+
+FORMAT = Option("format", "f", TEXT, "json or a template")
+COMMANDS = {
+    "inspect": Command(inspect, "[OPTIONS] NAME [NAME...]", "show all that is known of containers or images", "minidocker inspect -f '{{.State.Status}}' web", least=1, most=None,
+                       options=(FORMAT, Option("type", "", TEXT, "container or image"), Option("size", "s", FLAG, "sizes too"))),
+    "image inspect": Command(image_inspect, "[OPTIONS] IMAGE [IMAGE...]", "show all that is known of images", "minidocker image inspect busybox", least=1, most=None, options=(FORMAT,)),
+}  # fmt: skip

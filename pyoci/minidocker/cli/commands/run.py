@@ -1,0 +1,85 @@
+"""run and create.  docker-run(1), docker-create(1)"""
+
+import sys
+
+from pyoci.minidocker.cli import flags
+from pyoci.minidocker.cli.main import Command
+from pyoci.minidocker.errors import BadRequest
+
+
+def _create(call, body):
+    """The id of a new container; the cidfile is written last, and refused first."""
+    values = call.values
+    cidfile = values["cidfile"] and _new_cidfile(values["cidfile"])
+    pull = values["pull"] or "missing"
+    if pull not in ("always", "missing", "never"):
+        raise BadRequest(f'invalid --pull "{pull}": always, missing or never')
+    created = call.engine.create(body, values["name"] or "", pull=pull, platform=values["platform"] or "", progress=_progress(values))
+    for warning in created.warnings:
+        print(f"WARNING: {warning}", file=sys.stderr)
+    if cidfile:
+        cidfile.write(created.id)
+        cidfile.close()
+    return created.id
+
+
+def _new_cidfile(path):
+    try:
+        return open(path, "x")  # noqa: SIM115 - closed by who writes it
+    except FileExistsError as error:
+        raise BadRequest(f"container ID file found, make sure the other container isn't running or delete {path}") from error
+    except OSError as error:
+        raise BadRequest(f"cidfile {path}: {error.strerror}") from error
+
+
+def _progress(values):
+    """What shows a pull, made when there is one: callable() -> progress object, or None for --quiet."""
+    if values["quiet"]:
+        return None
+
+    def make():
+        from pyoci.minidocker.images.progress import for_stream
+
+        return for_stream(sys.stderr)
+
+    return make
+
+
+def _body(call):
+    return flags.request(call.values, call.arguments[0], call.arguments[1:])
+
+
+def run(call):
+    """Create, start, and stay with it unless -d."""
+    body = _body(call)
+    values = call.values
+    if values["plan"]:
+        sys.stdout.write(call.engine.plan_run(body, values["name"] or ""))
+        return 0
+    container_id = _create(call, body)
+    if values["detach"]:
+        call.engine.start(container_id)
+        print(container_id)
+        return 0
+    proxy = values["sig-proxy"]
+    return call.engine.run_attached(container_id, detach_keys=values["detach-keys"] or "", sig_proxy=proxy is None or proxy)
+
+
+def create(call):
+    """Create, and print the id."""
+    body = _body(call)
+    if call.values["plan"]:
+        sys.stdout.write(call.engine.plan_create(body, call.values["name"] or ""))
+        return
+    print(_create(call, body))
+
+
+USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+NOT_FOR_CREATE = ("detach", "sig-proxy", "detach-keys")
+COMMANDS = {
+    "run": Command(run, USAGE, "create a container from an image and start it", "minidocker run -it --rm busybox sh", options=flags.GROUPS, least=1, most=None, interspersed=False),
+    "create": Command(
+        create, USAGE, "create a container without starting it", "minidocker create --name web -m 64m busybox httpd -f",
+        options={heading: tuple(option for option in group if option.name not in NOT_FOR_CREATE) for heading, group in flags.GROUPS.items()},
+        least=1, most=None, interspersed=False),
+}  # fmt: skip

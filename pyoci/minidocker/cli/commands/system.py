@@ -1,0 +1,147 @@
+"""info, version, system df, prune, check, start.  docker-info(1), docker-system-df(1), docker-system-prune(1)"""
+
+import sys
+
+from pyoci.minidocker.cli.commands.ps import filters
+from pyoci.minidocker.cli.listing import human_size, table
+from pyoci.minidocker.cli.main import Command
+from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
+from pyoci.minidocker.cli.template import Template, as_json
+from pyoci.minidocker.cli.times import moment_ns
+from pyoci.minidocker.errors import BadRequest
+
+
+def _formatted(call, document, text):
+    form = call.values["format"] or ""
+    if form:
+        print(as_json(document) if form == "json" else Template(form).render(document))
+    else:
+        print(text(document))
+
+
+def info(call):
+    """What this MiniDocker is and has."""
+    _formatted(call, call.engine.info(), lambda found: "\n".join(_tree(found, 0)))
+
+
+def _tree(document, depth):
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield f"{' ' * depth}{key}:"
+            yield from _tree(value, depth + 1)
+        else:
+            shown = " ".join(map(str, value)) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else value
+            yield f"{' ' * depth}{key}: {shown}"
+
+
+def version(call):
+    """The versions of MiniDocker, its runtime, Python and the kernel."""
+    _formatted(call, call.engine.version(), lambda found: "\n".join(_tree(found, 0)))
+
+
+def disk_usage(call):
+    """What images and containers take."""
+    found = call.engine.system_df()
+    if call.values["format"] or call.values["verbose"]:
+        _formatted(call, found, lambda document: "\n".join(_tree(document, 0)))
+        return
+    rows = []
+    for kind in found["Summary"]:
+        part = f" ({100 * kind['Reclaimable'] // kind['Size']}%)" if kind["Size"] else ""
+        rows.append([kind["Type"], str(kind["TotalCount"]), str(kind["Active"]), human_size(kind["Size"], 4), human_size(kind["Reclaimable"], 4) + part])
+    print("\n".join(table(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], rows)))
+
+
+def _agreed(call, text):
+    """Whether to go on: --force, or a y from a person."""
+    if call.values["force"]:
+        return True
+    if not sys.stdin.isatty():
+        raise BadRequest("not a terminal, so nobody can be asked; nothing was removed", hint="--force goes on without asking")
+    print(f"WARNING! This will remove {text}.", file=sys.stderr)
+    return input("Are you sure you want to continue? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _until(call):
+    """(nanoseconds or 0, the other filters) of --filter."""
+    wanted = filters(call.values["filter"], ("until", "label", "label!"))
+    return (moment_ns(wanted["until"][-1], "until") if "until" in wanted else 0), wanted
+
+
+def _prune_containers(call):
+    until_ns, wanted = _until(call)
+    ids, freed = call.engine.prune_containers({"until_ns": until_ns, **{key: wanted[key] for key in ("label", "label!") if key in wanted}})
+    if ids:
+        print("Deleted Containers:\n" + "\n".join(ids) + "\n")
+    return freed
+
+
+def _prune_images(call):
+    from pyoci.minidocker.images import records
+
+    until_ns, wanted = _until(call)
+    done, freed = records.prune(call.engine.store, bool(call.values["all"]), until_ns, lambda image: _is_spared(image, wanted))
+    if done:
+        print("Deleted Images:\n" + "\n".join(f"{word.lower()}: {what}" for word, what in done) + "\n")
+    return freed
+
+
+def _is_spared(image, wanted):
+    labels = (image.config.get("config") or {}).get("Labels") or {}
+
+    def bears(word):
+        key, equals, value = word.partition("=")
+        return key in labels and (not equals or labels[key] == value)
+
+    return any(not bears(word) for word in wanted.get("label", ())) or any(bears(word) for word in wanted.get("label!", ()))
+
+
+def container_prune(call):
+    """Remove every stopped container."""
+    if _agreed(call, "all stopped containers"):
+        print(f"Total reclaimed space: {human_size(_prune_containers(call), 4)}")
+
+
+def image_prune(call):
+    """Remove images that nothing needs."""
+    if _agreed(call, "all images without a container" if call.values["all"] else "all images without a name"):
+        print(f"Total reclaimed space: {human_size(_prune_images(call), 4)}")
+
+
+def system_prune(call):
+    """Both."""
+    if _agreed(call, "all stopped containers, and all images without a " + ("container" if call.values["all"] else "name")):
+        print(f"Total reclaimed space: {human_size(_prune_containers(call) + _prune_images(call), 4)}")
+
+
+def check(call):
+    """Look for damage and leftovers; with --heal put right what can be."""
+    problems = call.engine.check(heal=bool(call.values["heal"]))
+    for problem in problems:
+        print(problem)
+    if not problems:
+        print("nothing wrong")
+    return 1 if problems and not call.values["heal"] else 0
+
+
+def start(call):
+    """Start what its restart policy wants running, after a reboot."""
+    for name in call.engine.system_start():
+        print(name)
+
+
+FORMAT = Option("format", "f", TEXT, "json or a template")
+FORCE = Option("force", "f", FLAG, "don't ask")
+ALL = Option("all", "a", FLAG, "all images that no container uses, not only those without a name")
+FILTER = Option("filter", "", LIST, "only those that match: until=24h, label=KEY")
+COMMANDS = {
+    "info": Command(info, "[OPTIONS]", "show what this MiniDocker is and has", "minidocker info --format '{{.Driver}}'", options=(FORMAT,)),
+    "version": Command(version, "[OPTIONS]", "show versions", "minidocker version", options=(FORMAT,)),
+    "system df": Command(disk_usage, "[OPTIONS]", "show what images and containers take", "minidocker system df", options=(
+        Option("verbose", "v", FLAG, "each of them"), Option("format", "", TEXT, "json or a template"))),
+    "container prune": Command(container_prune, "[OPTIONS]", "remove all stopped containers", "minidocker container prune -f", options=(FORCE, FILTER)),
+    "image prune": Command(image_prune, "[OPTIONS]", "remove images that nothing needs", "minidocker image prune -a", options=(FORCE, ALL, FILTER)),
+    "system prune": Command(system_prune, "[OPTIONS]", "remove stopped containers and unneeded images", "minidocker system prune -f", options=(FORCE, ALL, FILTER)),
+    "system check": Command(check, "[OPTIONS]", "look for damage and leftovers", "minidocker system check --heal", options=(Option("heal", "", FLAG, "put right what can be"),)),
+    "system start": Command(start, "", "start what should run after a reboot", "minidocker system start"),
+}  # fmt: skip

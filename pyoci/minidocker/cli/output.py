@@ -1,0 +1,29 @@
+"""A file that a command writes: whole or not at all; or standard output, but never a terminal."""
+
+import contextlib
+import os
+import sys
+
+from pyoci.minidocker.errors import BadRequest, MiniDockerError
+
+
+@contextlib.contextmanager
+def written(path, what):
+    """A binary stream to write to.  path: None or "-" is standard output.  A failure leaves no file, and an old one as it was."""
+    if path in (None, "-", ""):
+        if sys.stdout.isatty():
+            raise BadRequest(f"refusing to write {what} to a terminal", hint="name a file with --output, or redirect")
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    fresh = f"{path}.{os.getpid()}.part"
+    try:
+        with open(fresh, "xb") as sink:
+            yield sink
+        os.replace(fresh, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.unlink(fresh)
+        if isinstance(error, OSError):
+            raise MiniDockerError(f"write {path}: {error.strerror}") from error
+        raise
