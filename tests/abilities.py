@@ -141,6 +141,14 @@ def engines():
             raise Missing(f"no {name} in /usr")
 
 
+def cri():
+    """What a client of CRI takes: HTTP/2 for the system's Python, and the plugins that make a pod's network."""
+    succeed("/usr/bin/python3", "-c", "import h2.connection")
+    for name in ("bridge", "host-local", "loopback"):
+        if not os.path.exists(f"/usr/lib/cni/{name}"):
+            raise Missing(f"no /usr/lib/cni/{name}")
+
+
 def all_capabilities():
     """Every capability of the kernel; containers and some machines lack a few."""
     held = next(line.split()[1] for line in pathlib.Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd:"))
@@ -181,6 +189,7 @@ ABILITIES = {
     "umoci": program("umoci"),
     "zstd": program("zstd"),
     "engines": engines,
+    "cri": cri,
     "all-capabilities": all_capabilities,
     "criu": lambda: succeed("criu", "check"),
 }

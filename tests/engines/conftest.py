@@ -36,6 +36,13 @@ def containerd(archive):
 
 
 @pytest.fixture(scope="module")
+def cri(archive):
+    """run(script, runtime) with CRI, which plays a scenario of engine_cri.py."""
+    with engine_daemons.cri(archive) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
 def podman(archive):
     """run(script, runtime) with podman on PATH, which knows its runtime."""
     with engine_daemons.podman(archive) as engine:

@@ -80,6 +80,53 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
         place.close()
 
 
+CRI_RUNTIMES = """
+  [plugins.{plugin}.containerd.runtimes.{name}]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins.{plugin}.containerd.runtimes.{name}.options]
+      BinaryName = "{path}"
+"""
+CNI = """{{"cniVersion": "0.4.0", "name": "pods", "plugins": [{{"type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
+"ipam": {{"type": "host-local", "dataDir": "{folder}/addresses", "ranges": [[{{"subnet": "10.94.0.0/16"}}]]}}}}]}}"""
+
+
+def cri_config(place):
+    """config.toml of a containerd whose CRI has a handler for each runtime; of version 2 too, which has other names for it."""
+    folder = place.folder
+    common = f'root = "{folder}/root"\nstate = "{folder}/state"\n[grpc]\n  address = "{folder}/c.sock"\n[ttrpc]\n  address = "{folder}/c.sock.ttrpc"\n'
+    newer = " v2." in place.sh("containerd --version").output or " 2." in place.sh("containerd --version").output
+    plugin = "'io.containerd.cri.v1.runtime'" if newer else '"io.containerd.grpc.v1.cri"'
+    runtimes = "".join(CRI_RUNTIMES.format(plugin=plugin, name=name, path=path) for name, path in (("pyoci", engine_place.PYOCI), ("runc", engine_place.RUNC)))
+    # Without CAP_SYS_RESOURCE a sandbox can't have the OOM score that it wants.
+    cri = f'[plugins.{plugin}]\n  restrict_oom_score_adj = true\n'
+    if newer:
+        images = "[plugins.'io.containerd.cri.v1.images'.pinned_images]\n  sandbox = \"docker.io/library/bb:pause\"\n"
+        return f'version = 3\n{common}{images}{cri}  [plugins.{plugin}.cni]\n    bin_dirs = ["/usr/lib/cni"]\n    conf_dir = "{folder}/cni"\n{runtimes}'
+    cri += '  sandbox_image = "docker.io/library/bb:pause"\n'
+    return f'version = 2\n{common}{cri}  [plugins.{plugin}.cni]\n    bin_dir = "/usr/lib/cni"\n    conf_dir = "{folder}/cni"\n{runtimes}'
+
+
+@contextlib.contextmanager
+def cri(archive):
+    """A containerd with CRI and a bridge for its pods; CRI is the program that plays a scenario with the runtime as handler."""
+    place = new_place()
+    try:
+        folder = place.folder
+        (folder / "cni").mkdir()
+        (folder / "cni" / "10-pods.conflist").write_text(CNI.format(folder=folder))
+        (folder / "config.toml").write_text(cri_config(place))
+        place.environment |= {"CONTAINERD_ADDRESS": f"{folder}/c.sock", "CONTAINERD_NAMESPACE": "k8s.io"}
+        daemon = place.daemon("containerd", "--config", f"{folder}/config.toml", "--log-level", "warn")
+        engine_image.make(folder / "pause.tar", "docker.io/library/bb:pause", ("sleep", "1000000"))
+        loaded = place.sh(f"ctr images import {archive} && ctr images import {folder}/pause.tar")
+        assert loaded.status == 0, loaded
+        program = pathlib.Path(engine_image.__file__).with_name("engine_cri.py")
+        yield engine_place.Engine(place, {"pyoci": "pyoci", "runc": "runc"}, CRI=f"/usr/bin/python3 {program} {folder}/c.sock $RT /{place.group} {folder}")
+        place.stop(daemon)
+    finally:
+        place.close()
+
+
 @contextlib.contextmanager
 def podman(archive):
     """Configuration and storage for podman, which has no daemon, and the image."""

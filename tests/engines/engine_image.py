@@ -66,16 +66,16 @@ exit 0
 """
 
 
-def make(path):
+def make(path, name=NAME, command=("/bin/sh",)):
     """Write the archive, docker's format 1.2 (manifest.json, a config, one layer)."""
     layer = _layer()
     config = json.dumps({
         "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()], "os": "linux",
-        "config": {"Cmd": ["/bin/sh"], "Env": ["PATH=/bin:/sbin"], "WorkingDir": "/"},
+        "config": {"Cmd": list(command), "Env": ["PATH=/bin:/sbin"], "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
         "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "tests"}],
     }).encode()  # fmt: skip
-    manifest = json.dumps([{"Config": "config.json", "RepoTags": [NAME], "Layers": ["layer.tar"]}]).encode()
+    manifest = json.dumps([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]).encode()
     with tarfile.open(path, "w") as archive:
         for name, data in (("layer.tar", layer), ("config.json", config), ("manifest.json", manifest)):
             _add(archive, name, data)
