@@ -7,13 +7,15 @@ Source: pax (POSIX.1-2008 `pax` utility, ustar and pax formats), the GNU tar man
 """
 
 import struct
+from functools import lru_cache
+from zlib import adler32
 
 from pyoci.minidocker.errors import ImageProblem
 from pyoci.minidocker.images.pax import apply_pax, number, parse_pax, shown
 from pyoci.minidocker.images.sparse import old_pieces, pax_pieces
 
 BLOCK = 512
-CHUNK = 1 << 20
+CHUNK = 256 << 10
 # What describes an entry (long names, pax records, a sparse map) is held in memory: more than this is hostile.
 MAX_META_BYTES = 1 << 20
 MAX_SIZE = (1 << 63) - 1
@@ -25,6 +27,9 @@ _BODILESS = frozenset(b"123456")
 _PAX, _PAX_SUN, _PAX_GLOBAL, _LONG_NAME, _LONG_LINK = b"xXgLK"
 
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12s")
+
+# Owners, modes and times repeat from file to file.
+_common = lru_cache(1024)(number)
 
 
 class Entry:
@@ -71,7 +76,16 @@ class Source:
         self._position = 0
 
     def pieces(self, count):
-        """`count` bytes as views, in the sizes in which they come."""
+        """`count` bytes as views, in the sizes in which they come: mostly one."""
+        end = self._position + count
+        if end <= len(self._chunk):
+            view = memoryview(self._chunk)[self._position : end]
+            self._position = end
+            self.offset += count
+            return (view,) if count else ()
+        return self._long_pieces(count)
+
+    def _long_pieces(self, count):
         while count:
             if self._position == len(self._chunk):
                 self._chunk = self._read(CHUNK)
@@ -86,6 +100,10 @@ class Source:
 
     def skip(self, count):
         """Pass over `count` bytes."""
+        if self._position + count <= len(self._chunk):
+            self._position += count
+            self.offset += count
+            return
         for _view in self.pieces(count):
             pass
 
@@ -161,7 +179,7 @@ class Reader:
                 raise ImageProblem(f"tar: a lone zero block before byte {self.source.offset - BLOCK}")
             return None
         told = number(block[148:156], "checksum")
-        if told != sum(block) - sum(block[148:156]) + 256 and told != _signed_sum(block):
+        if told != _sum(block) - sum(block[148:156]) + 256 and told != _signed_sum(block):
             raise ImageProblem(f"tar: wrong checksum of the header at byte {self.source.offset - BLOCK}")
         return block
 
@@ -179,11 +197,11 @@ class Reader:
         kind = _kind[0]
         entry.name = long_name if long_name is not None else _full_name(name, prefix, magic, block)
         entry.link = long_link if long_link is not None else link.split(b"\0", 1)[0]
-        entry.mode = number(mode, "mode") & 0o7777
-        entry.uid = number(uid, "uid")
-        entry.gid = number(gid, "gid")
+        entry.mode = _common(mode, "mode") & 0o7777
+        entry.uid = _common(uid, "uid")
+        entry.gid = _common(gid, "gid")
         entry.size = number(size, "size")
-        entry.mtime_ns = number(mtime, "mtime") * 1_000_000_000
+        entry.mtime_ns = _common(mtime, "mtime") * 1_000_000_000
         entry.xattrs = entry.sparse = None
         entry.device = (number(major, "devmajor"), number(minor, "devminor")) if kind in (CHARACTER, BLOCK_DEVICE) else None
         if pax:
@@ -219,6 +237,11 @@ def _full_name(name, prefix, magic, block):
         prefix = prefix[:131]
     prefix = prefix.split(b"\0", 1)[0]
     return prefix + b"/" + name if prefix else name
+
+
+def _sum(block):
+    """The sum of the bytes, ten times as fast as sum(): half a block's is below Adler-32's modulus, so its lower half is exact (RFC 1950)."""
+    return (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
 
 
 def _signed_sum(block):

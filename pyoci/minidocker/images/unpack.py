@@ -91,6 +91,8 @@ def _trouble(path, error):
 
 def clean(name):
     """A path of the archive from the layer's root: no slashes at the ends, no empty parts or dots.  Raises ImageProblem for `..`."""
+    if b"/." not in name and b"//" not in name and name[0] != 46 and len(name) <= PATH_BYTES:
+        return name.strip(b"/")
     parts = [part for part in name.split(b"/") if part and part != b"."]
     if b".." in parts:
         raise ImageProblem(f"layer: {shown(name)}: leads out of the layer")
@@ -258,7 +260,8 @@ class Unpacker:
             os.fchmod(fd, entry.mode)
         if entry.xattrs:
             self._set_xattrs(fd, path, entry, True)
-        os.utime(fd, ns=(_time(entry), _time(entry)))
+        time = _time(entry)
+        os.utime(fd, ns=(time, time))
 
     def _link(self, parent, name, path, entry):
         source = clean(entry.link)
@@ -317,7 +320,8 @@ class Unpacker:
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
         if entry.xattrs:
             self._set_xattrs(b"/proc/self/fd/%d/%s" % (parent, name), path, entry, False)
-        os.utime(name, ns=(_time(entry), _time(entry)), dir_fd=parent, follow_symlinks=False)
+        time = _time(entry)
+        os.utime(name, ns=(time, time), dir_fd=parent, follow_symlinks=False)
 
     def _folder(self, parent, name, path, entry):
         """Made at once, dressed in finish()."""
@@ -434,7 +438,8 @@ def _write(fd, view):
 
 
 def _time(entry):
-    return max(-MAX_TIME_NS, min(entry.mtime_ns, MAX_TIME_NS))
+    time = entry.mtime_ns
+    return time if -MAX_TIME_NS < time < MAX_TIME_NS else MAX_TIME_NS if time > 0 else -MAX_TIME_NS
 
 
 def _look(parent, name):
