@@ -6,6 +6,7 @@ import io
 import lzma
 import os
 import subprocess
+import threading
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from tars import archive, file
 
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
 from pyoci.minidocker.images import zstd
+from pyoci.minidocker.images.ahead import Ahead
 from pyoci.minidocker.images.compress import Plain, kind_of
 from pyoci.minidocker.images.content import digest_of
 from pyoci.minidocker.images.unpack import Limits
@@ -132,3 +134,30 @@ def test_a_host_without_zstd_is_told_what_to_install(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(MiniDockerError, match="neither Python nor this host has it"):
         read(b"\x28\xb5\x2f\xfd" + bytes(100))
+
+
+# --- reading ahead
+
+
+def ahead_of(stream):
+    with Ahead(stream) as ahead:
+        found = b""
+        while data := ahead.read():
+            found += data
+        return found + ahead.read()
+
+
+def test_what_is_read_ahead_comes_in_order():
+    assert ahead_of(Plain(io.BytesIO(gzip.compress(DATA * 20)))) == DATA * 20
+
+
+def test_an_error_comes_when_its_turn_is():
+    with pytest.raises(ImageProblem, match="cut off"):
+        ahead_of(Plain(io.BytesIO(gzip.compress(DATA)[:-9])))
+
+
+def test_who_leaves_early_leaves_no_thread():
+    before = threading.active_count()
+    with Ahead(Plain(io.BytesIO(DATA * 100))) as ahead:
+        ahead.read()
+    assert threading.active_count() == before

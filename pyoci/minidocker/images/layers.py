@@ -24,6 +24,7 @@ import shutil
 from pyoci.errors import errno_text
 from pyoci.kernel.calls import unmount as detach
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
+from pyoci.minidocker.images.ahead import Ahead
 from pyoci.minidocker.images.compress import Plain
 from pyoci.minidocker.images.cover import adopt, copy_attributes
 from pyoci.minidocker.images.initial import fill
@@ -127,7 +128,8 @@ def extract(roots, packed, diff="", limits=None):
         layer = Unfinished(roots)
     try:
         plain = packed if isinstance(packed, Plain) else Plain(packed, limits)
-        found = unpack(plain, f"{layer.path}/diff", limits)
+        with Ahead(plain) as stream:
+            found = unpack(stream, f"{layer.path}/diff", limits)
         if diff and plain.digest != diff:
             raise ImageProblem(f"layer {diff}: the content that came has the diff id {plain.digest}")
         layer.diff, layer.size, layer.implied, layer.lost = plain.digest, found.size, found.implied, found.lost
