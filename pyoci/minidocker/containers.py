@@ -21,12 +21,12 @@ ALIVE = ("running", "paused")
 _LEFT = """able agile amber bold brave bright brisk calm clear clever cosy crisp curious daring deft eager early fair fancy fine fleet fond frank
 free fresh gentle glad golden grand green happy hardy honest humble jolly keen kind lively loyal lucky mellow merry mighty modest neat noble patient
 plain polite proud quick quiet rapid ready royal serene sharp silent simple sleek smart snug solid spry steady stout sunny swift tidy tough true vivid
-warm wise witty young zealous""".split()
+warm wise witty young zealous""".split()  # noqa: SIM905
 # Rivers, which nobody owns.
 _RIGHT = """aare adige adour aire allier amazon amur avon bann bosna cher clyde colne congo danube dee don douro drava drina dvina ebro eider elbe ems
 erne exe forth ganges garonne gauja gota havel hebrus inn isar isere jordan kama kemi lagan lech lena liffey limmat loire lot main marne mersey meuse
 minho moselle mures neckar neisse neva niger nile oder oka ouse po prut rhine rhone ruhr saale saar sava sazava seine severn shannon somme spey spree
-struma tagus tay tees thames tiber tisza torne trent tyne ural vaal vardar volga warta weser wye yukon""".split()
+struma tagus tay tees thames tiber tisza torne trent tyne ural vaal vardar volga warta weser wye yukon""".split()  # noqa: SIM905
 
 
 def boot_id():

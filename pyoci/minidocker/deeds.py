@@ -4,6 +4,7 @@
     adopt     who started the container was killed before it could be recorded
     restart   the back-off of a restart policy is over
     health    a health check is due
+    exec-ID   somebody wants a further process that goes on without him
 
 Errors go to the file `errors` of the container's live folder: the monitor gives it as standard error.  Not for people.
 """
@@ -39,6 +40,13 @@ def main(name, container_id):
         from pyoci.minidocker.probe import probe
 
         return probe(store, container_id)
+    if name.startswith("exec-"):
+        from pyoci.minidocker.execute import carry_out_detached
+
+        # The monitor gave it a standard error of its own; the process is to have nobody's.
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(null, 2)
+        return carry_out_detached(store, container_id, name)
     raise SystemExit(f"unknown deed {name}")
 
 

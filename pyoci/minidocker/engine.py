@@ -92,6 +92,150 @@ class Engine:
 
         rename(self.store, ref, name)
 
+    def exec(self, ref, given, *, detach=False):
+        """Run a further process with our streams.  given: Engine API ExecCreate body.  Returns its exit status, 0 when detached."""
+        from pyoci.minidocker.execute import execute
+
+        return execute(self.store, ref, given, detach=detach)
+
+    def update(self, ref, changes):
+        """Change limits and the restart policy.  Returns warnings."""
+        from pyoci.minidocker.update import update
+
+        return update(self.store, ref, changes)
+
+    # --- looking
+
+    def list(self, all=False, filters=None, size=False, limit=None):  # noqa: A002 - the API's word
+        """[summary], Engine API ContainerList."""
+        from pyoci.minidocker.show import summaries
+
+        return summaries(self.store, everything=all, filters=filters, size=size, limit=limit)
+
+    def inspect(self, ref):
+        """A container, Engine API ContainerInspect."""
+        from pyoci.minidocker.show import inspect
+
+        return inspect(self.store, ref)
+
+    def logs(self, ref, *, follow=False, tail=-1, since_ns=0, until_ns=0):
+        """An iterator of (stream, time, bytes)."""
+        from pyoci.minidocker.logs import logs
+
+        return logs(self.store, ref, follow=follow, tail=tail, since_ns=since_ns, until_ns=until_ns)
+
+    def top(self, ref, ps_args=()):
+        """{"Titles", "Processes"}."""
+        from pyoci.minidocker.stats import top
+
+        return top(self.store, ref, ps_args)
+
+    def stats(self, ref, stream=True):
+        """An iterator of samples, Engine API ContainerStats."""
+        from pyoci.minidocker.stats import stats
+
+        return stats(self.store, ref, stream)
+
+    def events(self, since_ns=0, until_ns=0, filters=None, follow=True):
+        """An iterator of events, Engine API SystemEvents."""
+        from pyoci.minidocker.events import events
+
+        return events(self.store, since_ns, until_ns, filters, follow)
+
+    # --- files
+
+    def copy_out(self, ref, path, sink):
+        """Write a tar of what is at path.  Returns what path_stat does."""
+        from pyoci.minidocker.copy import copy_out
+
+        return copy_out(self.store, ref, path, sink)
+
+    def copy_in(self, ref, path, stream):
+        """Unpack a tar into the folder at path."""
+        from pyoci.minidocker.copy import copy_in
+
+        copy_in(self.store, ref, path, stream)
+
+    def path_stat(self, ref, path):
+        """{name, size, mode (Go's), mtime, linkTarget} of a path in a container.  Raises NotFound."""
+        from pyoci.minidocker.copy import path_stat
+
+        return path_stat(self.store, ref, path)
+
+    def changes(self, ref):
+        """[(kind, path)]: A, C or D."""
+        from pyoci.minidocker.derive import changes
+
+        return changes(self.store, ref)
+
+    def export(self, ref, file):
+        """Write the container's file system as a tar."""
+        from pyoci.minidocker.derive import export
+
+        export(self.store, ref, file)
+
+    def commit(self, ref, reference="", *, author="", message="", changes=(), pause=True):
+        """Make an image of a container.  Returns its id."""
+        from pyoci.minidocker.derive import commit
+
+        return commit(self.store, ref, reference, author=author, message=message, changes=changes, pause=pause)
+
+    # --- the whole
+
+    def prune_containers(self, filters=None):
+        """Remove every container that does not run.  Returns (ids, bytes)."""
+        from pyoci.minidocker.system import prune
+
+        return prune(self.store, filters)
+
+    def system_df(self):
+        """Engine API SystemDataUsage."""
+        from pyoci.minidocker.system import disk_usage
+
+        return disk_usage(self.store)
+
+    def info(self):
+        """Engine API SystemInfo."""
+        from pyoci.minidocker.system import info
+
+        return info(self.store, self.runtime)
+
+    def version(self):
+        """Engine API SystemVersion."""
+        from pyoci.minidocker.system import version
+
+        return version()
+
+    def check(self, heal=False):
+        """[problem], each a line."""
+        from pyoci.minidocker.check import check
+
+        return check(self.store, heal)
+
+    def start_all(self):
+        """After the host has started: what restart policies keep running.  Returns ids."""
+        from pyoci.minidocker.system import start_all
+
+        return start_all(self.store, self.warn)
+
+    def plan_create(self, body, name=""):
+        """What create would do, as text."""
+        from pyoci.minidocker.plan import plan_create
+
+        return plan_create(self.store, body, name)
+
+    def plan_run(self, body, name=""):
+        """What run would do, down to the runtime's operations, as text."""
+        from pyoci.minidocker.plan import plan_run
+
+        return plan_run(self.store, body, name)
+
+    def plan_remove(self, ref, *, force=False):
+        """What rm would do, as text."""
+        from pyoci.minidocker.plan import plan_remove
+
+        return plan_remove(self.store, ref, force)
+
     # --- the monitor's deeds, for whoever starts them by the command line
 
     def settle_after_exit(self, container_id):

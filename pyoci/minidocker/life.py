@@ -10,13 +10,14 @@ import time
 from pyoci.errors import PyociError
 from pyoci.kernel import calls
 from pyoci.minidocker import attach, containers, monitor
-from pyoci.minidocker.errors import BadRequest, Conflict, NotFound
+from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError, NotFound
 from pyoci.minidocker.judge import signal_of
 from pyoci.minidocker.settle import finish, is_settled, refresh, settle, wait_gone
 from pyoci.minidocker.start import runtime_of
 from pyoci.minidocker.start import start as start_locked
 
 STOP_S = 10
+DEATH_MS = 15_000
 SIGKILL = 9
 STREAMS = (("AttachStdout", monitor.WANTS_OUT), ("AttachStderr", monitor.WANTS_ERR), ("AttachStdin", monitor.WANTS_IN))
 
@@ -196,9 +197,21 @@ def _stop_locked(store, container, timeout_s=None, signal=None):
         container.event("kill", signal=str(number))
     if not wait_gone(container.pid, container.pid_started, -1 if timeout_s < 0 else int(timeout_s * 1000)):
         _signal(store, container, SIGKILL)
+        await_death(container, link)
     finish(store, container, link)
     with store.change():
         container.event("stop")
+
+
+def await_death(container, link):
+    """Wait for what was killed.  Raises MiniDockerError where it does not end."""
+    if not wait_gone(container.pid, container.pid_started, DEATH_MS):
+        if link:
+            link.close()
+        raise MiniDockerError(
+            f"tried to kill container {container.short_id}, but it has not ended in {DEATH_MS // 1000} s",
+            hint=f"a process of it may hang in the kernel, or wait to be reaped: ps -o pid,stat,wchan {container.pid}",
+        )
 
 
 def claim(container):
@@ -229,10 +242,11 @@ def _kill_locked(store, container):
     link = claim(container)
     _signal(store, container, SIGKILL)
     if container.status == "paused":
-        _thaw(store, container)  # SIGKILL does not act in a frozen version 1 cgroup
+        with contextlib.suppress(PyociError):  # SIGKILL does not act in a frozen version 1 cgroup; most runtimes have thawed it by now
+            runtime_of(store, container).resume(container.id)
     with store.change():
         container.event("kill", signal=str(SIGKILL))
-    wait_gone(container.pid, container.pid_started, -1)
+    await_death(container, link)
     finish(store, container, link)
 
 

@@ -3,6 +3,14 @@
 Source: docker-logs(1); docker's json-file driver.
 """
 
+import calendar
+import json
+import os
+import re
+import time
+
+from pyoci.kernel import calls
+from pyoci.minidocker import containers, monitor
 from pyoci.minidocker.errors import BadRequest
 
 NAME = "log.json"
@@ -47,3 +55,179 @@ def log_words(container):
     if driver == "none":
         return []
     return [f"logs={container.folder}", f"log-max-bytes={size}", f"log-files={files}"]
+
+
+# --- reading
+
+
+class Record:
+    """One record of the log: `stream`, `time` as written, `data` (bytes)."""
+
+    __slots__ = ("data", "stream", "time")
+
+    def __init__(self, line):
+        found = json.loads(line)
+        self.stream = found["stream"]
+        self.time = found["time"]
+        self.data = found["log"].encode("utf-8", "surrogatepass")
+
+    @property
+    def time_ns(self):
+        """Nanoseconds since 1970."""
+        whole, _, fraction = self.time.rstrip("Z").partition(".")
+        return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) * 10**9 + int((fraction or "0").ljust(9, "0")[:9])
+
+
+def _records(lines):
+    """The whole records among lines; what a crash of the host tore is left out."""
+    for line in lines:
+        if line.endswith(b"\n"):
+            try:
+                yield Record(line)
+            except (ValueError, KeyError, TypeError):
+                continue
+
+
+def _files(folder):
+    """The log's files, oldest first."""
+    numbers = [int(name[len(NAME) + 1 :]) for name in os.listdir(folder) if re.fullmatch(rf"{NAME}\.\d{{1,4}}", name)]
+    return [f"{folder}/{NAME}.{number}" for number in sorted(numbers, reverse=True)] + [f"{folder}/{NAME}"]
+
+
+def _open_all(folder):
+    """Every file, open, oldest first: a rotation meanwhile renames them, and these stay what they are.  None is open twice."""
+    opened = {}
+    for path in _files(folder):
+        try:
+            file = open(path, "rb")  # noqa: SIM115 - the reader closes them one by one
+        except FileNotFoundError:
+            continue
+        opened.setdefault(os.fstat(file.fileno()).st_ino, file)
+    return list(opened.values())
+
+
+def _from_tail(files, count):
+    """Position the files so that `count` lines are left in all; those before are closed.  Returns the files."""
+    if count < 0:
+        return files
+    left = count
+    for index in range(len(files) - 1, -1, -1):
+        left -= _seek_lines(files[index], left)
+        if left <= 0:
+            for file in files[:index]:
+                file.close()
+            return files[index:]
+    return files
+
+
+def _seek_lines(file, count, block=65536):
+    """Position a file at its last `count` lines.  Returns how many there are, at most count."""
+    at = file.seek(0, os.SEEK_END)
+    if count <= 0:
+        return 0
+    found = 0
+    while at > 0:
+        size = min(block, at)
+        at -= size
+        file.seek(at)
+        data = file.read(size)
+        end = len(data)
+        while (end := data.rfind(b"\n", 0, end)) >= 0:
+            found += 1
+            if found == count + 1:
+                file.seek(at + end + 1)
+                return count
+    file.seek(0)
+    return found
+
+
+def logs(store, ref, *, follow=False, tail=-1, since_ns=0, until_ns=0):
+    """Yield (stream, time, bytes) of each record.  Raises BadRequest where there is no log to read.  Follows until the container stops."""
+    container = containers.find(store, ref)
+    if log_config(container.host)[0] == "none":
+        raise BadRequest("configured logging driver does not support reading")
+    link = monitor.connect(container.live) if follow and containers.status_of(container) in containers.ALIVE else None
+    if link:
+        link.attach(monitor.WANTS_LOGGED)
+    try:
+        for record in _all_records(container, tail, link):
+            moment = record.time_ns if since_ns or until_ns else 0
+            if until_ns and moment > until_ns:
+                return
+            if moment >= since_ns:
+                yield record.stream, record.time, record.data
+    finally:
+        if link:
+            link.close()
+
+
+def _all_records(container, tail, link):
+    files = _from_tail(_open_all(container.folder), tail)
+    current = None
+    for current in files:
+        if current is not files[-1]:
+            yield from _records(current)
+            current.close()
+    if current is None:
+        if link is None:
+            return
+        current = _wait_file(container, link)
+        if current is None:
+            return
+    rest = b""
+    while True:
+        ended = link is None
+        if not ended:
+            rest, records = _read_on(current, rest)
+            yield from records
+            ended = not _wait_more(link)
+        rest, records = _read_on(current, rest)
+        yield from records
+        for newer in _newer(container.folder, current):
+            current.close()
+            current = newer
+            rest, records = _read_on(current, b"")
+            yield from records
+        if ended:
+            current.close()
+            return
+
+
+def _read_on(file, rest):
+    """What has come since, as (the beginning of a record that is not whole yet, the records)."""
+    data = rest + file.read()
+    whole, _, rest = data.rpartition(b"\n")
+    return rest, _records(line + b"\n" for line in whole.split(b"\n")) if whole else ()
+
+
+def _newer(folder, file):
+    """The files that rotation has begun after this one, oldest first."""
+    inode = os.fstat(file.fileno()).st_ino
+    opened = _open_all(folder)
+    inodes = [os.fstat(one.fileno()).st_ino for one in opened]
+    first = inodes.index(inode) + 1 if inode in inodes else 0
+    for one in opened[:first]:
+        one.close()
+    return opened[first:]
+
+
+def _wait_more(link):
+    """Wait until the log has grown: True; the container has ended: False."""
+    while True:
+        kind, _ = link.receive()
+        if kind == monitor.LOGGED:
+            while calls.poll([(link.fileno(), calls.POLLIN)], 0):  # the rest of what was told meanwhile
+                kind, _ = link.receive()
+                if kind != monitor.LOGGED:
+                    return False
+            return True
+        return False
+
+
+def _wait_file(container, link):
+    while True:
+        try:
+            return open(f"{container.folder}/{NAME}", "rb")  # noqa: SIM115
+        except FileNotFoundError:
+            if not _wait_more(link):
+                return None

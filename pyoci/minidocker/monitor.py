@@ -10,7 +10,7 @@ import os
 from pyoci.kernel import calls
 from pyoci.minidocker.errors import MiniDockerError
 
-ATTACH, INPUT, EOF, RESIZE, SETTLED, TIMER, QUIT = b"A", b"I", b"E", b"R", b"S", b"T", b"Q"
+ATTACH, INPUT, EOF, RESIZE, SETTLED, TIMER, DEED, QUIT = b"A", b"I", b"E", b"R", b"S", b"T", b"D", b"Q"
 OUT, ERR, LOGGED, EXIT = b"O", b"e", b"N", b"X"
 WANTS_OUT, WANTS_ERR, WANTS_IN, WANTS_OWNING, WANTS_LOGGED, WANTS_RECORDED = 1, 2, 4, 8, 16, 32
 PACKET_BYTES = 16384

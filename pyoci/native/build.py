@@ -1,9 +1,9 @@
-"""Builds what is written in C: two extension modules, init, MiniDocker's monitor and the launchers.
+"""Builds what is written in C: two extension modules, init, MiniDocker's two companions and the launchers.
 
     _sys.abi3.so         the shim over Linux's calls (cffi, API mode), from sys.c and bpf.c; its cdefs are sys.h and bpf.h
     _libseccomp.abi3.so  the shim over libseccomp; left out, with a note, where <seccomp.h> is missing
     init/pyoci-init      the machine that carries out a plan in a container: static, freestanding
-    monitor/minidocker-monitor  what stays with a MiniDocker container: static, freestanding
+    monitor/minidocker-monitor, minit/minidocker-init  what stays with a MiniDocker container, and in it for --init: static, freestanding
     launcher/pyoci       what stands in bin/: static, freestanding; launcher/minidocker is its brother
 
 `python -m pyoci.native.build` builds in place; setup.py calls build_all(into=...) for a wheel. $CC chooses the compiler, and a cross compiler
@@ -36,6 +36,7 @@ FREESTANDING_FLAGS = [
 ]  # fmt: skip
 
 PROGRAMS = ("pyoci", "minidocker")
+COMPANIONS = {"monitor": "minidocker-monitor", "minit": "minidocker-init"}
 
 
 class BuildError(Exception):
@@ -163,10 +164,11 @@ def build_init(into=NATIVE):
     return build_freestanding(NATIVE / "init", pathlib.Path(into) / "init" / "pyoci-init")
 
 
-def build_monitor(into=NATIVE):
-    """Build monitor/minidocker-monitor below `into`; it stands on init's floor."""
+def build_companions(into=NATIVE):
+    """Build MiniDocker's monitor and init below `into`; they stand on pyoci-init's floor.  Returns the names of those that were built."""
     floor = NATIVE / "init" / "nolibc.c"
-    return build_freestanding(NATIVE / "monitor", pathlib.Path(into) / "monitor" / "minidocker-monitor", shared=[floor])
+    targets = [pathlib.Path(into) / folder / program for folder, program in COMPANIONS.items()]
+    return [target.name for target in targets if build_freestanding(NATIVE / target.parent.name, target, shared=[floor])]
 
 
 def build_launcher(target, tree="", prefix=""):
@@ -202,19 +204,18 @@ def build_extensions(into=NATIVE):
 
 def build_all(into=NATIVE):
     """Build the extensions and init below `into`, which mirrors pyoci/native. Returns the names of what was built."""
-    built = build_extensions(into) + (["pyoci-init"] if build_init(into) else [])
-    return built + (["minidocker-monitor"] if build_monitor(into) else [])
+    return build_extensions(into) + (["pyoci-init"] if build_init(into) else []) + build_companions(into)
 
 
 def main(argv=None):
     """The command line. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m pyoci.native.build", description="Build pyoci's C parts in place.")
     parser.add_argument("--into", default=NATIVE, type=pathlib.Path, help="build below this folder (default: in place)")
-    parser.add_argument("--only-freestanding", action="store_true", help="init, monitor and launcher only: no Python headers needed, can cross-compile")
+    parser.add_argument("--only-freestanding", action="store_true", help="init, its companions and launchers only: no Python headers needed, can cross-compile")
     options = parser.parse_args(argv)
     into = options.into
     parts = [] if options.only_freestanding else [lambda: build_extensions(into)]
-    parts += [lambda: build_init(into) and ["pyoci-init"], lambda: build_monitor(into) and ["minidocker-monitor"]]
+    parts += [lambda: build_init(into) and ["pyoci-init"], lambda: build_companions(into)]
     parts += [lambda: build_launchers(into / "launcher", str(TREE), sys.prefix)]
     built = []
     failed = False

@@ -1,6 +1,7 @@
-"""What tests of MiniDocker share: roots of their own, and a store in them."""
+"""What tests of MiniDocker share: roots of their own, and a store in them; a place where containers run."""
 
 import pytest
+from minidocker_place import own_mounts, place  # noqa: F401 - fixtures, by their names
 
 from pyoci.minidocker.paths import Roots
 from pyoci.minidocker.store import Store

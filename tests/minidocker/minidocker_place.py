@@ -24,7 +24,7 @@ from pyoci.minidocker.engine import Engine
 from pyoci.minidocker.paths import Roots
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
-TIMEOUT_S = 60
+TIMEOUT_S = 30
 PREAMBLE = f"""
 import json, os, sys
 sys.path.insert(0, {str(TREE)!r})
@@ -170,7 +170,7 @@ def assert_nothing_left(place, before):
     ]  # fmt: skip
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def own_mounts():
     """Mounts and orphans of these tests are their own."""
     support.adopt_orphans()
@@ -179,7 +179,7 @@ def own_mounts():
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(own_mounts, tmp_path):
     """A Place; whatever a test leaves is removed, and then nothing may be left of it on the host."""
     before = support.snapshot()
     made = Place(tmp_path)

@@ -4,12 +4,10 @@ import json
 import pathlib
 
 import pytest
-from minidocker_place import own_mounts, place  # noqa: F401 - fixtures
 
 from pyoci.minidocker import containers
 from pyoci.minidocker.errors import BadRequest, Conflict, NotFound
 
-pytest.importorskip("pyoci.minidocker.images.records")
 pytestmark = pytest.mark.needs("root")
 
 

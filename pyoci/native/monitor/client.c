@@ -91,8 +91,8 @@ static void attach(struct client *client, unsigned char wants)
 
 void client_hear(struct client *client)
 {
-	static unsigned char said[CHUNK + 1];
-	long count = CALL6(recvfrom, client->fd, said, sizeof said, MSG_DONTWAIT_, 0, 0);
+	static unsigned char said[CHUNK + 2];
+	long count = CALL6(recvfrom, client->fd, said, sizeof said - 1, MSG_DONTWAIT_, 0, 0);
 
 	if (count == EAGAIN_ || count == EINTR_)
 		return;
@@ -125,6 +125,11 @@ void client_hear(struct client *client)
 	case SAY_TIMER:
 		if (!has_ended)
 			timer_set((char *)said + 1, (size_t)count - 1);
+		break;
+	case SAY_DEED:
+		said[count] = 0;
+		if (!has_ended)
+			deed_start_unheard((char *)said + 1);
 		break;
 	case SAY_QUIT:
 		quits = 1;

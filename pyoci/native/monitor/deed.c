@@ -23,11 +23,21 @@ static void become(const char *name, int output)
 	null = (int)CALL4(openat, AT_FDCWD_, "/dev/null", O_RDWR | O_CLOEXEC, 0);
 	errors = (int)CALL4(openat, options.live, "errors", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
 	CALL3(dup3, null, 0, 0);
-	CALL3(dup3, output, 1, 0);
+	CALL3(dup3, output >= 0 ? output : null, 1, 0);
 	CALL3(dup3, errors >= 0 ? errors : null, 2, 0);
 	CALL4(rt_sigprocmask, SIG_SETMASK_, &none, 0, 8);
 	CALL3(execve, argv[0], argv, options.environ);
 	exit_now(127);
+}
+
+/* Start one.  Returns its pid, or -errno. */
+static long spawn(const char *name, int output)
+{
+	long pid = CALL5(clone, SIGCHLD_, 0, 0, 0, 0);
+
+	if (pid == 0)
+		become(name, output);
+	return pid;
 }
 
 void deed_start(const char *name)
@@ -39,15 +49,19 @@ void deed_start(const char *name)
 	deed = (struct deed){.reply = -1};
 	if (!options.deed || CALL2(pipe2, pair, O_CLOEXEC | O_NONBLOCK) < 0)
 		return;
-	pid = CALL5(clone, SIGCHLD_, 0, 0, 0, 0);
-	if (pid == 0)
-		become(name, pair[1]);
+	pid = spawn(name, pair[1]);
 	close_fd(pair[1]);
 	if (pid < 0) {
 		close_fd(pair[0]);
 		return;
 	}
 	deed = (struct deed){.pid = pid, .reply = pair[0], .since = now_ns(), .is_after_end = has_ended};
+}
+
+void deed_start_unheard(const char *name)
+{
+	if (options.deed)
+		spawn(name, -1);
 }
 
 void timer_set(const char *text, size_t length)

@@ -33,6 +33,7 @@ enum {
 	SAY_RESIZE = 'R', /* rows, columns: 16 bits each, little-endian */
 	SAY_SETTLED = 'S', /* the exit is dealt with; then perhaps what to start when, "NAME MILLISECONDS" */
 	SAY_TIMER = 'T',  /* "NAME MILLISECONDS": start that deed then */
+	SAY_DEED = 'D',   /* name: start that deed now, whose children are then ours to reap */
 	SAY_QUIT = 'Q',   /* end, when the container has */
 	TELL_OUT = 'O',
 	TELL_ERR = 'e',
@@ -123,6 +124,8 @@ extern struct deed deed;
 extern char timer_name[NAME_BYTES];
 extern int64_t timer_at; /* 0: none */
 void deed_start(const char *name);
+/* Beside the one whose answer is awaited. */
+void deed_start_unheard(const char *name);
 /* It has ended: what it said it wants next. */
 void deed_ended(void);
 void timer_set(const char *text, size_t length);

@@ -1,0 +1,164 @@
+"""exec: a further process in a running container, with this process's own streams.
+
+In the foreground nothing stands between: the runtime gives the process descriptors 0, 1 and 2 as they are, or pumps its terminal.  It ends with us no more
+than docker's: signals are passed on.  Source: docker-exec(1); Engine API v1.44 ContainerExec.
+"""
+
+import contextlib
+import json
+import os
+
+from pyoci.errors import PyociError
+from pyoci.kernel import calls
+from pyoci.minidocker import containers, monitor, users
+from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError
+from pyoci.minidocker.start import runtime_of
+
+DETACH_MS = 60_000
+
+
+def process_of(container, given):
+    """The process object: the container's own, with what the request says.  config.md#process"""
+    try:
+        with open(f"{container.folder}/bundle/config.json", encoding="utf-8") as file:
+            config = json.load(file)
+    except (OSError, ValueError) as error:
+        raise MiniDockerError(f"container {container.short_id}: its config.json can't be read: {error}", hint="minidocker system check") from error
+    process = config["process"]
+    process["args"] = list(given.get("Cmd") or [])
+    if not process["args"]:
+        raise BadRequest("No exec command specified")
+    process["terminal"] = bool(given.get("Tty"))
+    process.pop("consoleSize", None)
+    process.pop("oomScoreAdj", None)
+    words = {word.partition("=")[0]: word for word in [*process["env"], *(["TERM=xterm"] if process["terminal"] else []), *(given.get("Env") or [])]}
+    process["env"] = list(words.values())
+    if given.get("WorkingDir"):
+        process["cwd"] = given["WorkingDir"]
+        if not process["cwd"].startswith("/"):
+            raise BadRequest(f"the working directory '{process['cwd']}' is invalid, it needs to be an absolute path")
+    if given.get("User"):
+        process["user"] = users.resolve(container.rootfs, given["User"], container.host.get("GroupAdd"))
+    _set_capabilities(process, container, given)
+    return process
+
+
+def _set_capabilities(process, container, given):
+    from pyoci.minidocker import bundle_security, prepare
+
+    host = {**container.host, "Privileged": True} if given.get("Privileged") else container.host
+    names = bundle_security.capabilities(host, prepare.held_capabilities())
+    process["capabilities"] = bundle_security.capability_sets(names, process["user"]["uid"])
+
+
+def check_running(container, ref):
+    """Raise Conflict in docker's words unless it runs."""
+    status = containers.status_of(container)
+    if status == "paused":
+        raise Conflict(f"Container {ref} is paused, unpause the container before exec")
+    if status == "restarting":
+        raise Conflict(f"Container {container.id} is restarting, wait until the container is running")
+    if status != "running":
+        raise Conflict(f"Container {container.id} is not running", hint=f"minidocker start {ref}")
+
+
+def execute(store, ref, given, *, detach=False):
+    """Run the request's Cmd in a container.  Returns its exit status, 0 when detached.  Raises RuntimeFailed with docker's 126 or 127."""
+    container = containers.find(store, ref)
+    check_running(container, ref)
+    process = process_of(container, given)
+    exec_id = containers.new_id()
+    line = " ".join(process["args"])
+    with store.change():
+        container.event(f"exec_create: {line}", execID=exec_id)
+        container.event(f"exec_start: {line}", execID=exec_id)
+    if detach:
+        _detached(container, exec_id, process)
+        return 0
+    status = in_foreground(store, container, process, stdin=bool(given.get("AttachStdin")))
+    with store.change():
+        container.event("exec_die", execID=exec_id, exitCode=str(status))
+    return status
+
+
+class Streams:
+    """Our descriptors 0, 1 and 2 as another process is to have them, for a with block; -1 leaves one as it is."""
+
+    def __init__(self, *fds):
+        self._fds = fds
+        self._saved = []
+
+    def __enter__(self):
+        for number, fd in enumerate(self._fds):
+            if fd >= 0:
+                self._saved.append((number, os.dup(number)))
+                os.dup2(fd, number)
+        return self
+
+    def __exit__(self, *_):
+        for number, fd in self._saved:
+            os.dup2(fd, number)
+            os.close(fd)
+
+
+def in_foreground(store, container, process, *, stdin=True, outputs=(-1, -1)):
+    """The exit status of a process that has our streams; without `stdin`, /dev/null for it."""
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        with Streams(-1 if stdin or process["terminal"] else null, *outputs):
+            return runtime_of(store, container).exec(container.id, process)
+    finally:
+        os.close(null)
+
+
+# --- detached: a deed of the monitor, so that the process is the monitor's to reap and nobody's zombie holds the container
+
+
+def _detached(container, exec_id, process):
+    name = f"exec-{exec_id[:12]}"
+    path = f"{container.live}/{name}"
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        json.dump(process, file)
+    os.mkfifo(f"{path}.said", 0o600)
+    answer = os.open(f"{path}.said", os.O_RDWR | os.O_CLOEXEC)  # both ends: an answer is never lost
+    link = monitor.connect(container.live)
+    try:
+        if link is None or not link.say(monitor.DEED, name.encode()):
+            raise Conflict(f"Container {container.id} is not running")
+        if not calls.poll([(answer, calls.POLLIN), (link.fileno(), calls.POLLIN)], DETACH_MS).get(answer):
+            raise MiniDockerError(f"container {container.short_id}: the process was not started in {DETACH_MS // 1000} s, or the container ended")
+        status, _, text = os.read(answer, 4096).decode("utf-8", "replace").partition(" ")
+        if text:
+            error = MiniDockerError(text.strip())
+            error.exit_status = int(status)
+            raise error
+    finally:
+        for one in (path, f"{path}.said"):
+            with contextlib.suppress(OSError):
+                os.unlink(one)
+        os.close(answer)
+        if link:
+            link.close()
+
+
+def carry_out_detached(store, container_id, name):
+    """The deed `exec-ID`: start the process that the file of this name describes, and answer `STATUS TEXT` into its FIFO.
+
+    One with a terminal keeps this process as the keeper of its master.  Returns "".
+    """
+    container = containers.get(store, container_id)
+    path = f"{container.live}/{name}"
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        process = json.load(file)
+    answer = os.open(f"{path}.said", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        if process["terminal"]:
+            os.write(answer, b"0 ")
+        runtime_of(store, container).exec(container.id, process, detach=not process["terminal"])
+        if not process["terminal"]:
+            os.write(answer, b"0 ")
+    except PyociError as error:
+        os.write(answer, f"{getattr(error, 'exit_status', 125)} {error}".encode("utf-8", "replace"))
+    finally:
+        os.close(answer)
+    return ""
