@@ -204,22 +204,25 @@ def change(bus_path, unit, lines):
         _call(bus, "SetUnitProperties", "sba(sv)", unit, True, typed(lines))
 
 
-def stop(bus_path, unit, description, end_processes):
+def stop(bus_path, unit, description, processes, end_processes):
     """Stop the unit, if it is the one with that description, and have systemd forget it.
 
-    `end_processes()` is called before, when it is there: systemd would ask them first, for up to 90 s.  Without the bus (a user who
-    has logged out) units are gone as well.  Raises BusError, SyscallError.
+    processes()      what runs in its cgroups: with nothing left there no bus is needed, which may be gone (a user who has logged out)
+    end_processes()  called before, once it is known that they are the unit's own: systemd would ask them first, for up to 90 s
+
+    Raises BusError, SyscallError.
     """
     try:
         connected = _Bus(bus_path)
     except SyscallError as error:
-        if error.errno in (ENOENT, ECONNREFUSED):
-            return end_processes()
+        if error.errno in (ENOENT, ECONNREFUSED) and not processes():
+            return
         raise
     with connected as bus:
         if _property(bus, unit_path(unit), UNIT, "Description") != description:
             return
-        end_processes()
+        if processes():
+            end_processes()
         try:
             _run_job(bus, "StopUnit", "ss", unit, "replace")
             _call(bus, "ResetFailedUnit", "s", unit)

@@ -155,6 +155,8 @@ def start_scope(launch, bus, unit, slice_, lines, properties):
             launch.note("unit", bus, unit, "")
         raise
     launch.directories, launch.scope = directories, [bus, unit]
+    if face.is_v2(directories) and not face.exists(directories[""]):
+        raise PyociError(f"systemd made the cgroup of {unit} elsewhere than {directories['']}")
     made = face.adopt(directories, lambda path: launch.note("cgroup", path))
     launch.note_all([("inode", path, str(inode)) for path, inode in face.identities(made).items()])
     if not face.is_v2(directories):

@@ -97,7 +97,8 @@ def undo(container, *, own_pids=False):
     trail = read_trail(container)  # an init that outlived its runtime wrote on until now
     for (bus, unit), description in trail.units.items():
         if description and not survivors:
-            _attempt(leftovers, _stop_unit, bus, unit, description, trail.directories)
+            _attempt(survivors, _stop_unit, bus, unit, description, trail.directories)
+            leftovers += survivors
     if trail.cgroups and not survivors:  # with one left in them they can't go, and removing waits for its end
         if not own_pids:
             _attempt(leftovers, _end_stragglers, trail.directories, trail.cgroups)
@@ -163,7 +164,8 @@ def _stop_unit(bus, unit, description, directories):
     """All that is in a unit of ours is ours, too: what a killed create had not come to write down, and what has left its pid namespace."""
     from pyoci.cgroup.unit import stop  # only with the systemd driver
 
-    stop(bus, unit, description, lambda: directories and face.processes(directories) and face.kill_all(directories, 9))
+    processes = lambda: face.processes(directories) if directories else ()  # noqa: E731
+    stop(bus, unit, description, processes, lambda: face.kill_all(directories, 9))
 
 
 def _end_stragglers(directories, cgroups):

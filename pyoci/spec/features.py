@@ -57,7 +57,7 @@ def features(*, last_capability=40, libseccomp="", seccomp_archs=(), seccomp_fla
             "netDevices": {"enabled": "netDevices" not in refused},
         },
         "annotations": {name: text for name, text in annotations.items() if text},
-        "potentiallyUnsafeConfigAnnotations": [],
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
     }
 
 

@@ -248,6 +248,20 @@ def test_delete_needs_no_bus_once_the_user_is_gone(pyoci, bundle, systemd):
     systemd.StopUnit(f"pyoci-{name}.scope", "replace")
 
 
+def test_delete_touches_no_process_while_nobody_says_whose_it_is(pyoci, bundle, systemd):
+    bundle.linux["namespaces"] = [one for one in bundle.linux["namespaces"] if one["type"] != "pid"]
+    bundle.shell("sleep 1000 & exec sleep 1000")
+    name = create(pyoci, bundle)
+    pyoci.ok("start", name)
+    aside = pathlib.Path(f"{systemd.path}.aside")
+    os.rename(systemd.path, aside)
+    line = pyoci.fails("delete", "--force", name)
+    assert line == f"could not remove connect {systemd.path}: No such file or directory (ENOENT)"
+    assert len(json.loads(pyoci.ok("ps", "--format", "json", name))) == 1
+    os.rename(aside, systemd.path)
+    pyoci.ok("delete", "--force", name)
+
+
 def test_processes_that_outlive_the_first_are_ended_with_the_unit(pyoci, bundle, systemd):
     bundle.linux["namespaces"] = [one for one in bundle.linux["namespaces"] if one["type"] != "pid"]
     bundle.shell("sleep 1000 & echo $!; exec sleep 1000")

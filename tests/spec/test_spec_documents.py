@@ -89,6 +89,7 @@ def test_features_know_the_labels_of_both_security_modules():
 
 def test_features_know_the_systemd_driver():
     assert features()["linux"]["cgroup"]["systemd"] is True
+    assert features()["potentiallyUnsafeConfigAnnotations"] == ["org.systemd.property."]
     assert [features(systemd_user=can)["linux"]["cgroup"]["systemdUser"] for can in (False, True)] == [False, True]
 
 
