@@ -3,7 +3,6 @@
 Source: docker-logs(1); docker's json-file driver.
 """
 
-import calendar
 import json
 import os
 import re
@@ -74,6 +73,8 @@ class Record:
     @property
     def time_ns(self):
         """Nanoseconds since 1970."""
+        import calendar  # dear: only cuts by time need it
+
         whole, _, fraction = self.time.rstrip("Z").partition(".")
         return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) * 10**9 + int((fraction or "0").ljust(9, "0")[:9])
 

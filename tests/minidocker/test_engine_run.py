@@ -122,3 +122,22 @@ def test_config_is_as_the_request_says(place):
     assert config["hostname"] == "here"
     assert config["process"]["user"] == {"uid": 1000, "gid": 1000, "additionalGids": [1000]}
     assert config["process"]["cwd"] == "/tmp"
+
+
+def test_tree_of_any_depth_is_removed(tmp_path):
+    import os
+
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for level in range(3000):
+        if level == 0:
+            os.mkdir("deep", dir_fd=fd)
+            inner = os.open("deep", os.O_RDONLY, dir_fd=fd)
+        else:
+            os.mkdir("d", dir_fd=fd)
+            inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    (tmp_path / "deep" / "link").symlink_to(tmp_path)
+    containers.remove_tree(f"{tmp_path}/deep")
+    assert list(tmp_path.iterdir()) == []

@@ -12,25 +12,19 @@ Rows are records.py's; a folder without a row is garbage unless a lease names it
 Source: image-spec layer.md and config.md#layer-chainid, overlayfs.rst.
 """
 
-import concurrent.futures
 import contextlib
 import errno
 import fcntl
-import hashlib
 import json
 import os
-import shutil
 
 from pyoci.errors import errno_text
 from pyoci.kernel.calls import unmount as detach
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
-from pyoci.minidocker.images.ahead import Ahead
-from pyoci.minidocker.images.compress import Plain
 from pyoci.minidocker.images.cover import adopt, copy_attributes
 from pyoci.minidocker.images.initial import fill
 from pyoci.minidocker.images.overlay import mount_overlay
 from pyoci.minidocker.images.rootless import is_opaque
-from pyoci.minidocker.images.unpack import Limits, unpack
 
 WORKERS = 4
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -38,7 +32,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 def chain_id(parent, diff):
     """The chain id of a layer over another ("" if it is the lowest).  image-spec config.md#layer-chainid"""
-    return "sha256:" + hashlib.sha256(f"{parent} {diff}".encode()).hexdigest() if parent else diff
+    from hashlib import sha256  # dear: who mounts needs none
+
+    return "sha256:" + sha256(f"{parent} {diff}".encode()).hexdigest() if parent else diff
 
 
 def home(roots, chain):
@@ -113,7 +109,9 @@ class Unfinished:
     def discard(self):
         """Remove what was not published."""
         if self.lock >= 0:
-            shutil.rmtree(self.path, ignore_errors=True)
+            from shutil import rmtree  # dear: who mounts needs none
+
+            rmtree(self.path, ignore_errors=True)
             os.close(self.lock)
             self.lock = -1
 
@@ -123,6 +121,11 @@ def extract(roots, packed, diff="", limits=None):
 
     diff   the diff id that it must have, or "" to learn it.  Threads may do this at once: it touches no store.
     """
+    # Dear, all of them: who mounts needs none, and a start is measured.
+    from pyoci.minidocker.images.ahead import Ahead
+    from pyoci.minidocker.images.compress import Plain
+    from pyoci.minidocker.images.unpack import Limits, unpack
+
     limits = limits or Limits()
     with disk_errors(f"layer {diff}".rstrip()):
         layer = Unfinished(roots)
@@ -177,7 +180,9 @@ def ensure_all(roots, diffs, openers, limits=None, workers=WORKERS):
         with contextlib.closing(openers[number]()) as packed:
             return extract(roots, packed, diffs[number], limits)
 
-    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(workers) as pool:
+    from concurrent.futures import ThreadPoolExecutor  # dear: who mounts needs none
+
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(workers) as pool:
         futures = {number: pool.submit(work, number) for number in missing}
         try:
             for number in missing:

@@ -5,7 +5,6 @@ removal, and a kill in between leaves it for the next one.
 Source: image-spec config.md (chain ids, history); docker-image-rm(1), docker-image-prune(1); Engine API v1.44: ImageInspect, ImageHistory, ImageDelete, ImagePrune.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -73,9 +72,11 @@ class Image:
 
 def chain_ids(diff_ids):
     """The chain id of each layer, from the diff ids, the lowest first.  image-spec config.md#layer-chainid"""
+    from hashlib import sha256  # dear: who looks an image up needs none
+
     chains = []
     for diff in diff_ids:
-        chains.append("sha256:" + hashlib.sha256(f"{chains[-1]} {diff}".encode()).hexdigest() if chains else diff)
+        chains.append("sha256:" + sha256(f"{chains[-1]} {diff}".encode()).hexdigest() if chains else diff)
     return chains
 
 
