@@ -205,6 +205,7 @@ ESCAPES = {
     "whiteout of a whiteout": [file("d/.wh..wh.x")],
     "root as a file": [file("./")],
     "empty link": [symlink("a", "")],
+    "broken capability": [file("a", pax_headers={"SCHILY.xattr.security.capability": "x"})],
     "long name": [file("a" * 256)],
     "long path": [file("/".join(["a" * 250] * 17))],
     "device number": [device("n", 1 << 12, 0)],

@@ -21,7 +21,7 @@ PAGE_BYTES = 4095
 # fsconfig(2) takes strings of less than 256 bytes; the option string splits at commas and colons, and undoes backslashes.
 STRING_BYTES = 255
 _SPECIAL = frozenset(b":,\\")
-_FIXED = ("redirect_dir=off", "metacopy=off", "index=off")
+_FIXED = ("redirect_dir=nofollow", "metacopy=off", "index=off")
 _VOLATILE = "work/incompat/volatile"
 
 

@@ -376,6 +376,8 @@ class Unpacker:
                 os.setxattr(where, name, value, follow_symlinks=follow)
             except OSError as error:
                 # As docker: a file system without them, or a namespace that may not write them, is no reason to refuse the image.
+                if error.errno in (errno.EINVAL, errno.ERANGE, errno.E2BIG):
+                    raise ImageProblem(f"layer: {shown(path)}: extended attribute {shown(os.fsencode(name))}: {errno_text(error.errno)}") from error
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):
                     raise
                 self.facts.lost.append((path, name))
