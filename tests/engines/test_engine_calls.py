@@ -121,4 +121,4 @@ def test_every_call_of_an_engine_is_understood(line):
         verb = importlib.import_module(f"pyoci.cli.verbs.{words[0]}")
         values, arguments = options.parse(words[1:], verb.OPTIONS, words[0] in ("exec", "kill", "ps"))
         options.check_count(words[0], len(arguments), *verb.ARGUMENTS)
-        assert "ID" in arguments and not values.get("help")
+        assert ("ID" in arguments) == (verb.ARGUMENTS[0] > 0) and not values.get("help")
