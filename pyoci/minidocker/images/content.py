@@ -25,6 +25,7 @@ from pyoci.minidocker.images.reference import check_digest
 CHUNK_BYTES = 1 << 20
 LOCK_POLL_S = 0.05
 MIB = 1 << 20
+DISK_FULL = "free some space, or name another folder with --root"
 
 
 def digest_of(data, algorithm="sha256"):
@@ -46,7 +47,7 @@ def disk_errors(what):
     try:
         yield
     except OSError as error:
-        hint = "free some space, or name another folder with --root" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        hint = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise MiniDockerError(f"{what}: {errno_text(error.errno or 0)}", hint) from error
 
 

@@ -18,9 +18,9 @@ import fcntl
 import json
 import os
 
-from pyoci.errors import errno_text
 from pyoci.kernel.calls import unmount as detach
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
+from pyoci.minidocker.images.content import disk_errors
 from pyoci.minidocker.images.cover import adopt, copy_attributes
 from pyoci.minidocker.images.initial import fill
 from pyoci.minidocker.images.overlay import mount_overlay
@@ -200,15 +200,6 @@ def _describe(layer, parent):
     lost = [[os.fsdecode(path), what] for path, what in layer.lost]
     with open(f"{layer.path}/layer.json", "w", encoding="utf-8") as file:
         json.dump({"parent": parent, "diff": layer.diff, "size": layer.size, "lost": lost}, file)
-
-
-@contextlib.contextmanager
-def disk_errors(what):
-    """An OSError of the block as one line."""
-    try:
-        yield
-    except OSError as error:
-        raise MiniDockerError(f"{what}: {errno_text(error.errno or 0)}") from error
 
 
 # --- mounting
