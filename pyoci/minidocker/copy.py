@@ -12,7 +12,9 @@ import json
 import os
 import posixpath
 import stat
+import sys
 import tarfile
+import tempfile
 
 from pyoci.errors import SyscallError, errno_text
 from pyoci.kernel import calls
@@ -174,22 +176,32 @@ class _Packer:
 def copy_in(store, ref, path, stream):
     """Unpack a tar (`stream.read(n)`) into the folder at path.  Raises NotFound, BadRequest (not a tar, not a folder)."""
     with root_of(store, ref) as (container, root):
-        if container.host.get("ReadonlyRootfs"):
-            raise BadRequest("container rootfs is marked read-only")
+        _check_writable(container)
         fd = resolve(root, path, _PATH_FOLDER)
         try:
-            with tarfile.open(fileobj=stream, mode="r|*") as tar:
-                folders = [unpack_one(tar, member, fd) for member in tar]
-            for name, member in reversed([one for one in folders if one]):
-                _finish(fd, name, member)
-        except tarfile.TarError as error:
-            raise BadRequest(f"copy to {path}: this is no tar: {error}") from error
-        except SyscallError as error:
-            raise MiniDockerError(f"copy to {path}: {error}") from error
-        except OSError as error:
-            raise MiniDockerError(f"copy to {path}: {errno_text(error.errno or 0)}") from error
+            unpack(stream, fd, f"copy to {path}")
         finally:
             os.close(fd)
+
+
+def _check_writable(container):
+    if container.host.get("ReadonlyRootfs"):
+        raise BadRequest("container rootfs is marked read-only")
+
+
+def unpack(stream, fd, what, change=lambda member: member):
+    """Unpack a tar into an open folder.  change(member) renames or re-owns each first; None leaves it out."""
+    try:
+        with tarfile.open(fileobj=stream, mode="r|*") as tar:
+            folders = [unpack_one(tar, changed, fd) for member in tar if (changed := change(member))]
+        for name, member in reversed([one for one in folders if one]):
+            _finish(fd, name, member)
+    except tarfile.TarError as error:
+        raise BadRequest(f"{what}: this is no tar: {error}") from error
+    except SyscallError as error:
+        raise MiniDockerError(f"{what}: {error}") from error
+    except OSError as error:
+        raise MiniDockerError(f"{what}: {errno_text(error.errno or 0)}") from error
 
 
 def _clean(name):
@@ -301,3 +313,126 @@ def _finish(root, parts, member):
             _give(folder, parts[-1], member)
     finally:
         os.close(folder)
+
+
+# --- between a container and the host, as docker cp does
+
+
+def place(found, source, target, target_mode):
+    """(folder, name or "" for the contents alone) where a copy goes.  target_mode: st_mode of what is there, 0 for nothing.  Raises BadRequest."""
+    name = posixpath.basename(source.rstrip("/.")) or "."
+    is_folder, target_is_folder = bool(found["mode"] & 1 << 31), stat.S_ISDIR(target_mode)
+    if is_folder:
+        if target_mode and not target_is_folder:
+            raise BadRequest(f"cannot copy directory {source} to the file {target}")
+        return target, "" if source.endswith("/.") or not target_mode or name == "." else name
+    if target_is_folder:
+        return target, name
+    if target.endswith("/"):
+        raise BadRequest(f"no such directory: {target}")
+    return posixpath.dirname(target) or ".", posixpath.basename(target)
+
+
+def _renaming(name, keep_ids, uid, gid):
+    """A change of members: the first part of their names is `name`, or nothing; without keep_ids they are uid's."""
+
+    def rename(path):
+        rest = path.partition("/")[2] if "/" in path else ""
+        return "/".join(part for part in (name, rest) if part)
+
+    def change(member):
+        member.name = rename(member.name)
+        if member.islnk():
+            member.linkname = rename(member.linkname)
+        if not keep_ids:
+            member.uid, member.gid = uid, gid
+        return member if member.name else None
+
+    return change
+
+
+def to_host(store, ref, path, target, *, follow_links=False, keep_ids=False):
+    """Copy what is at path in a container to the host's `target`; "-" is a tar on standard output.  docker-cp(1)"""
+    with root_of(store, ref) as (_, root):
+        if follow_links:
+            path = _followed(root, path)
+    if target == "-":
+        copy_out(store, ref, path, sys.stdout.buffer)
+        return
+    with tempfile.TemporaryFile() as spool:
+        found = copy_out(store, ref, path, spool)
+        spool.seek(0)
+        folder, name = place(found, path, target, os.stat(target).st_mode if os.path.exists(target) else 0)
+        try:
+            if not name:
+                os.makedirs(folder, 0o777, exist_ok=True)
+            fd = os.open(folder, _PATH_FOLDER)
+        except OSError as error:
+            raise BadRequest(f"{folder}: {errno_text(error.errno)}") from error
+        try:
+            unpack(spool, fd, f"copy to {target}", _renaming(name, keep_ids, os.geteuid(), os.getegid()))
+        finally:
+            os.close(fd)
+
+
+def _followed(root, path):
+    """The path behind a chain of links."""
+    for _ in range(40):
+        found = _stat(root, path)
+        if not found["linkTarget"]:
+            return path
+        path = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), found["linkTarget"]))
+    raise BadRequest(f"{path}: too many links")
+
+
+def from_host(store, ref, source, path, *, follow_links=False, keep_ids=False):
+    """Copy the host's `source` to a path in a container; "-" is a tar on standard input.  docker-cp(1)"""
+    if source == "-":
+        copy_in(store, ref, path, sys.stdin.buffer)
+        return
+    with tempfile.TemporaryFile() as spool:
+        is_folder = _pack_host(source, spool, follow_links)
+        spool.seek(0)
+        with root_of(store, ref) as (container, root):
+            _check_writable(container)
+            folder, name = place({"mode": is_folder << 31}, source, path, _mode_in(root, path))
+            if not name:
+                above = resolve(root, posixpath.dirname(folder.rstrip("/")) or "/", _PATH_FOLDER)
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(posixpath.basename(folder.rstrip("/")) or ".", 0o755, dir_fd=above)
+                os.close(above)
+            fd = resolve(root, folder, _PATH_FOLDER)
+            try:
+                unpack(spool, fd, f"copy to {path}", _renaming(name, keep_ids, 0, 0))
+            finally:
+                os.close(fd)
+
+
+def _mode_in(root, path):
+    try:
+        fd = resolve(root, path, os.O_PATH)
+    except NotFound:
+        return 0
+    try:
+        return os.fstat(fd).st_mode
+    finally:
+        os.close(fd)
+
+
+def _pack_host(source, spool, follow_links):
+    """Pack a file or folder of the host.  Returns whether it is a folder."""
+    try:
+        real = os.path.realpath(source) if follow_links or source.endswith("/") else source.rstrip("/") or "/"
+        facts = os.lstat(real)
+        folder, name = os.path.split(os.path.abspath(real)) if source[-2:] not in ("/.", ".") else (real, ".")
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise BadRequest(f"{source}: {errno_text(error.errno)}") from error
+    try:
+        with tarfile.open(fileobj=spool, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+            _Packer(tar).add(fd, name or ".", name or ".")
+    except OSError as error:
+        raise MiniDockerError(f"{source}: {errno_text(error.errno)}") from error
+    finally:
+        os.close(fd)
+    return stat.S_ISDIR(facts.st_mode)

@@ -112,11 +112,11 @@ class Engine:
 
         return summaries(self.store, everything=all, filters=filters, size=size, limit=limit)
 
-    def inspect(self, ref):
+    def inspect(self, ref, size=False):
         """A container, Engine API ContainerInspect."""
         from pyoci.minidocker.show import inspect
 
-        return inspect(self.store, ref)
+        return inspect(self.store, ref, size)
 
     def logs(self, ref, *, follow=False, tail=-1, since_ns=0, until_ns=0):
         """An iterator of (stream, time, bytes)."""
@@ -130,11 +130,11 @@ class Engine:
 
         return top(self.store, ref, ps_args)
 
-    def stats(self, ref, stream=True):
-        """An iterator of samples, Engine API ContainerStats."""
-        from pyoci.minidocker.stats import stats
+    def stats(self, ref, stream=False):
+        """A sample as it is now, Engine API ContainerStats; with `stream` an iterator of one a second."""
+        from pyoci.minidocker.stats import now, stats
 
-        return stats(self.store, ref, stream)
+        return stats(self.store, ref) if stream else now(self.store, ref)
 
     def events(self, since_ns=0, until_ns=0, filters=None, follow=True):
         """An iterator of events, Engine API SystemEvents."""
@@ -144,14 +144,26 @@ class Engine:
 
     # --- files
 
-    def copy_out(self, ref, path, sink):
-        """Write a tar of what is at path.  Returns what path_stat does."""
+    def copy_out(self, ref, path, target, *, follow_links=False, keep_ids=False):
+        """Copy to the host's `target`; "-" is a tar on standard output."""
+        from pyoci.minidocker.copy import to_host
+
+        to_host(self.store, ref, path, target, follow_links=follow_links, keep_ids=keep_ids)
+
+    def copy_in(self, ref, source, path, *, follow_links=False, keep_ids=False):
+        """Copy the host's `source` in; "-" is a tar on standard input."""
+        from pyoci.minidocker.copy import from_host
+
+        from_host(self.store, ref, source, path, follow_links=follow_links, keep_ids=keep_ids)
+
+    def archive_out(self, ref, path, sink):
+        """Write a tar of what is at path to `sink`.  Returns what path_stat does.  Engine API ContainerArchive"""
         from pyoci.minidocker.copy import copy_out
 
         return copy_out(self.store, ref, path, sink)
 
-    def copy_in(self, ref, path, stream):
-        """Unpack a tar into the folder at path."""
+    def archive_in(self, ref, path, stream):
+        """Unpack a tar into the folder at path.  Engine API PutContainerArchive"""
         from pyoci.minidocker.copy import copy_in
 
         copy_in(self.store, ref, path, stream)
@@ -212,7 +224,7 @@ class Engine:
 
         return check(self.store, heal)
 
-    def start_all(self):
+    def system_start(self):
         """After the host has started: what restart policies keep running.  Returns ids."""
         from pyoci.minidocker.system import start_all
 

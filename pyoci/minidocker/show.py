@@ -76,14 +76,16 @@ def exit_code(container):
 # --- inspect
 
 
-def inspect(store, ref):
+def inspect(store, ref, size=False):
     """A container as ContainerInspect has it."""
     container = containers.find(store, ref)
     status = containers.status_of(container)
     command = [*(container.body.get("Entrypoint") or []), *(container.body.get("Cmd") or [])]
     folder = container.folder
     driver = (container.host.get("LogConfig") or {}).get("Type") or "json-file"
+    found = dict(zip(("SizeRw", "SizeRootFs"), sizes(container), strict=True)) if size else {}
     return {
+        **found,
         "Id": container.id,
         "Created": moment(container.created_ns),
         "Path": command[0] if command else "",

@@ -117,8 +117,21 @@ def empty(container):
             "storage_stats": {}}  # fmt: skip
 
 
-def stats(store, ref, stream=True):
-    """Yield a sample every second until the container stops; without `stream` one, taken over a second."""
+def now(store, ref):
+    """One sample, with none before it."""
+    container = containers.find(store, ref)
+    if containers.status_of(container) not in containers.ALIVE:
+        return empty(container)
+    try:
+        return Sampler(store, container).sample()
+    except PyociError:
+        if containers.status_of(container) in containers.ALIVE:
+            raise
+        return empty(container)
+
+
+def stats(store, ref):
+    """Yield a sample every second, the first after one, until the container stops."""
     container = containers.find(store, ref)
     if containers.status_of(container) not in containers.ALIVE:
         yield empty(container)
@@ -129,10 +142,8 @@ def stats(store, ref, stream=True):
         while True:
             time.sleep(INTERVAL_S)
             yield sampler.sample()
-            if not stream:
-                return
     except PyociError:
-        if containers.status_of(containers.get(store, container.id)) in containers.ALIVE:
+        if containers.status_of(container) in containers.ALIVE:
             raise
 
 

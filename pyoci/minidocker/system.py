@@ -89,7 +89,20 @@ def disk_usage(store):
          "SharedSize": _shared_size(store, image), "Containers": used.get(image.id, 0)}
         for image in records.all_images(store)
     ]  # fmt: skip
-    return {"LayersSize": layers, "Images": images, "Containers": listed, "Volumes": [], "BuildCache": []}
+    return {"LayersSize": layers, "Images": images, "Containers": listed, "Volumes": [], "BuildCache": [], "Summary": _totals(layers, images, listed)}
+
+
+def _totals(layers, images, listed):
+    """The rows of `system df`: what there is, what is used, and what pruning would give back.  Ours; not in the Engine API."""
+    unused = sum(image["Size"] - image["SharedSize"] for image in images if not image["Containers"])
+    idle = [one for one in listed if one["State"] not in (*containers.ALIVE, "restarting")]
+    return [
+        {"Type": "Images", "TotalCount": len(images), "Active": sum(1 for image in images if image["Containers"]), "Size": layers, "Reclaimable": unused},
+        {"Type": "Containers", "TotalCount": len(listed), "Active": len(listed) - len(idle), "Size": sum(one["SizeRw"] for one in listed),
+         "Reclaimable": sum(one["SizeRw"] for one in idle)},
+        {"Type": "Local Volumes", "TotalCount": 0, "Active": 0, "Size": 0, "Reclaimable": 0},
+        {"Type": "Build Cache", "TotalCount": 0, "Active": 0, "Size": 0, "Reclaimable": 0},
+    ]  # fmt: skip
 
 
 def _shared_size(store, image):
@@ -112,14 +125,16 @@ def _seconds(text):
 
 
 def prune(store, filters=None):
-    """Remove every container that does not run.  filters: until, label, label!.  Returns (ids, bytes freed)."""
+    """Remove every container that does not run.  filters: until (a span), until_ns (a moment), label, label!.  Returns (ids, bytes freed)."""
     from pyoci.minidocker.life import remove
 
     filters = filters or {}
     for name in filters:
-        if name not in ("until", "label", "label!"):
+        if name not in ("until", "until_ns", "label", "label!"):
             raise BadRequest(f"invalid filter '{name}'")
-    before_ns = time.time_ns() - _seconds(filters["until"][0]) * 10**9 if filters.get("until") else 0
+    before_ns = filters.get("until_ns") or 0
+    if filters.get("until"):
+        before_ns = time.time_ns() - _seconds(filters["until"][0]) * 10**9
     wanted = show._by_label(filters.get("label", []))
     spared = [show._by_label([value]) for value in filters.get("label!", [])]
     removed, freed = [], 0

@@ -259,7 +259,7 @@ def test_top_shows_the_containers_processes(place):
 
 def test_stats_have_dockers_shape(place):
     container_id = place.up("sh", "-c", "while :; do :; done", Memory=64 << 20)
-    found = next(place.engine.stats(container_id, stream=False))
+    found = next(place.engine.stats(container_id, stream=True))
     assert found["cpu_stats"]["cpu_usage"]["total_usage"] > found["precpu_stats"]["cpu_usage"]["total_usage"] > 0
     assert found["memory_stats"]["limit"] == 64 << 20
     assert found["pids_stats"]["current"] == 1
@@ -305,13 +305,13 @@ def names_in(data):
 @pytest.mark.parametrize("running", [True, False])
 def test_files_are_copied_both_ways(place, running):
     container_id = place.up("sleep", "1000") if running else place.create("true")
-    place.engine.copy_in(container_id, "/tmp", tar_of(a=b"1", folder__b=b"2"))
+    place.engine.archive_in(container_id, "/tmp", tar_of(a=b"1", folder__b=b"2"))
     sink = io.BytesIO()
-    found = place.engine.copy_out(container_id, "/tmp/folder", sink)
+    found = place.engine.archive_out(container_id, "/tmp/folder", sink)
     assert found["name"] == "folder"
     assert names_in(sink) == {"folder": None, "folder/b": b"2"}
     with pytest.raises(NotFound, match="Could not find the file /nosuch"):
-        place.engine.copy_out(container_id, "/nosuch", io.BytesIO())
+        place.engine.archive_out(container_id, "/nosuch", io.BytesIO())
 
 
 def test_copied_file_never_leaves_the_container(place, tmp_path):
@@ -319,19 +319,40 @@ def test_copied_file_never_leaves_the_container(place, tmp_path):
     ready(place, container_id)
     outside = set(tmp_path.iterdir())
     with pytest.raises(NotFound):
-        place.engine.copy_in(container_id, "/tmp/out", tar_of(evil=b"x"))
-    place.engine.copy_in(container_id, "/tmp/up/tmp", tar_of(evil=b"x"))
+        place.engine.archive_in(container_id, "/tmp/out", tar_of(evil=b"x"))
+    place.engine.archive_in(container_id, "/tmp/up/tmp", tar_of(evil=b"x"))
     assert set(tmp_path.iterdir()) == outside
     with pytest.raises(BadRequest, match="'..' may not lead out"):
-        place.engine.copy_in(container_id, "/tmp", tar_of(**{"..__evil": b"x"}))
+        place.engine.archive_in(container_id, "/tmp", tar_of(**{"..__evil": b"x"}))
 
 
 def test_copy_sees_what_is_mounted_in_a_running_container(place):
     container_id = place.up("sh", "-c", "echo x > /run/in; echo ready; sleep 1000", Tmpfs={"/run": ""})
     ready(place, container_id)
     sink = io.BytesIO()
-    place.engine.copy_out(container_id, "/run/in", sink)
+    place.engine.archive_out(container_id, "/run/in", sink)
     assert names_in(sink) == {"in": b"x\n"}
+
+
+def test_cp_places_files_as_docker_does(place, tmp_path):
+    container_id = place.create("true")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "a").write_text("1")
+    (tmp_path / "file").write_text("2")
+    copy_in, copy_out = place.engine.copy_in, place.engine.copy_out
+    copy_in(container_id, str(tmp_path / "folder"), "/tmp")  # into a folder that is there
+    copy_in(container_id, str(tmp_path / "folder"), "/new")  # as one that is not
+    copy_in(container_id, str(tmp_path / "folder") + "/.", "/root")  # its contents
+    copy_in(container_id, str(tmp_path / "file"), "/tmp/renamed")
+    for path, expected in (("/tmp/folder/a", "1"), ("/new/a", "1"), ("/root/a", "1"), ("/tmp/renamed", "2")):
+        copy_out(container_id, path, str(tmp_path / "out"))
+        assert (tmp_path / "out").read_text() == expected, path
+    copy_out(container_id, "/new", str(tmp_path / "whole"))
+    assert (tmp_path / "whole" / "a").read_text() == "1"
+    with pytest.raises(BadRequest, match="cannot copy directory"):
+        copy_out(container_id, "/new", str(tmp_path / "file"))
+    with pytest.raises(BadRequest, match="No such file"):
+        copy_in(container_id, str(tmp_path / "nosuch"), "/tmp")
 
 
 # --- update, check, plan
@@ -340,7 +361,7 @@ def test_copy_sees_what_is_mounted_in_a_running_container(place):
 def test_update_changes_a_running_container(place):
     container_id = place.up("sleep", "1000", Memory=64 << 20)
     place.engine.update(container_id, {"Memory": 96 << 20, "MemorySwap": 200 << 20, "RestartPolicy": {"Name": "always"}})
-    assert next(place.engine.stats(container_id, stream=False))["memory_stats"]["limit"] == 96 << 20
+    assert place.engine.stats(container_id)["memory_stats"]["limit"] == 96 << 20
     found = place.engine.inspect(container_id)["HostConfig"]
     assert (found["Memory"], found["RestartPolicy"]["Name"]) == (96 << 20, "always")
     with pytest.raises(BadRequest, match="Minimum memory limit allowed is 6MB"):
