@@ -6,7 +6,7 @@
     a folder without a record, of a killed create or rm     remove it
     a record without its folder                             told; `rm` removes it
     a mount or a runtime's state of what does not run       remove it
-    a layer without its folder                              told; pulling the image again mends it
+    a layer without its folder, blobs and layers of nobody  mended by images/check.py; a lost blob is told: pull its image again
 
 Every problem is one line.  Source: docker-system(1); proc_pid_mountinfo(5).
 """
@@ -34,7 +34,7 @@ def check(store, heal=False):
         _check_container(store, container, problems)
     _check_folders(store, problems)
     _check_runtime(store, problems)
-    _check_layers(store, problems)
+    _check_images(store, problems)
     found = [row[0] for row in store.db.execute("pragma quick_check") if row[0] != "ok"]
     for line in found:
         problems.tell(f"store: {line}")
@@ -46,11 +46,11 @@ class _Problems:
 
     def __init__(self, heal):
         self.lines = []
-        self._heal = heal
+        self.heal = heal
 
     def tell(self, text, mend=None):
         """Note a problem; mend it if that is asked for and can be."""
-        if self._heal and mend:
+        if self.heal and mend:
             try:
                 mend()
                 text += " (mended)"
@@ -148,9 +148,13 @@ def _check_runtime(store, problems):
             problems.tell(f"runtime container {name[:12]}: no container of ours", lambda name=name, runtime=runtime: runtime.delete(name))
 
 
-def _check_layers(store, problems):
-    from pyoci.minidocker.images import layers
+def _check_images(store, problems):
+    """What images/check.py finds, and mends."""
+    from pyoci.minidocker.images import check as images
 
-    for row in store.db.execute("select chain from layers"):
-        if not os.path.isdir(layers.tree_of(store.roots, row["chain"])):
-            problems.tell(f"layer {row['chain']}: its folder is gone; pull its image again")
+    found = images.check(store)
+    left = set(found)
+    if found and problems.heal:
+        images.heal(store)
+        left = set(images.check(store))
+    problems.lines += [line if line in left else f"{line} (mended)" for line in found]

@@ -7,7 +7,6 @@
 After each test nothing of MiniDocker may be left: no mount, no cgroup, no process, no problem that `check` would find.
 """
 
-import hashlib
 import json
 import os
 import pathlib
@@ -21,6 +20,9 @@ import support
 
 from pyoci.minidocker import containers
 from pyoci.minidocker.engine import Engine
+from pyoci.minidocker.images import assemble, reference
+from pyoci.minidocker.images.content import Content
+from pyoci.minidocker.images.pack import packed_tree
 from pyoci.minidocker.paths import Roots
 
 TREE = pathlib.Path(__file__).resolve().parents[2]
@@ -52,21 +54,12 @@ ENVIRONMENT = {"PATH": "/bin"}
 
 def add_image(store, name=BUSYBOX, **config):
     """A busybox image of one layer, as pull would leave it.  Returns its id."""
-    diff = "sha256:" + hashlib.sha256(b"busybox").hexdigest()
-    home = pathlib.Path(store.roots.layers) / diff[7:]
-    if not home.exists():
-        support.make_rootfs(home / "diff")
-        (home / "layer.json").write_text(json.dumps({"parent": "", "diff": diff, "size": 1, "lost": []}))
-    document = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"], **config},
-                "rootfs": {"type": "layers", "diff_ids": [diff]}}  # fmt: skip
-    text = json.dumps(document)
-    image_id = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
-    with store.change() as db:
-        db.execute("insert or replace into images values (?, ?, ?, ?, ?)", (image_id, image_id, time.time_ns(), 1, text))
-        db.execute("insert or replace into tags values (?, ?)", (name, image_id))
-        db.execute("insert or ignore into layers values (?, '', ?, 1)", (diff, diff))
-        db.execute("insert or ignore into image_layers values (?, 0, ?, ?)", (image_id, diff, image_id))
-    return image_id
+    document = {"architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"], **config}}
+    with tempfile.TemporaryDirectory() as rootfs, Content(store.roots).lease() as lease:
+        support.make_rootfs(pathlib.Path(rootfs) / "rootfs")
+        with packed_tree(f"{rootfs}/rootfs") as stream:
+            layer = assemble.add_layer(store, lease, stream)
+        return assemble.add_image(store, lease, document, [layer], [reference.parse(name)]).id
 
 
 class Place:

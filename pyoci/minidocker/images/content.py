@@ -12,20 +12,18 @@ Source: image-spec image-layout.md, descriptor.md#digests; flock(2), rename(2).
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
 import time
 
-from pyoci.errors import errno_text
 from pyoci.minidocker.errors import BadRequest, ImageProblem, MiniDockerError
+from pyoci.minidocker.images.disk import disk_errors
 from pyoci.minidocker.images.reference import check_digest
 
 CHUNK_BYTES = 1 << 20
 LOCK_POLL_S = 0.05
 MIB = 1 << 20
-DISK_FULL = "free some space, or name another folder with --root"
 
 
 def digest_of(data, algorithm="sha256"):
@@ -39,16 +37,6 @@ def split_digest(digest):
         return check_digest(digest)
     except (BadRequest, AttributeError, TypeError):
         raise ImageProblem(f"not a digest: {digest!r}") from None
-
-
-@contextlib.contextmanager
-def disk_errors(what):
-    """Turn an OSError of the block into one line: `write blob sha256:...: No space left on device (ENOSPC)`."""
-    try:
-        yield
-    except OSError as error:
-        hint = DISK_FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-        raise MiniDockerError(f"{what}: {errno_text(error.errno or 0)}", hint) from error
 
 
 class Content:

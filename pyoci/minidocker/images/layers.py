@@ -20,8 +20,8 @@ import os
 
 from pyoci.kernel.calls import unmount as detach
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
-from pyoci.minidocker.images.content import disk_errors
 from pyoci.minidocker.images.cover import adopt, copy_attributes
+from pyoci.minidocker.images.disk import disk_errors
 from pyoci.minidocker.images.initial import fill
 from pyoci.minidocker.images.overlay import mount_overlay
 from pyoci.minidocker.images.rootless import is_opaque

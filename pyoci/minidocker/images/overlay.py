@@ -9,7 +9,6 @@ Source: overlayfs.rst ("Multiple lower layers", "redirect_dir", "Metadata only c
 import contextlib
 import errno
 import os
-import shutil
 
 from pyoci.errors import SyscallError, errno_text
 from pyoci.kernel import tree
@@ -51,10 +50,12 @@ def _advice(error):
 
 def _forget_volatile(work):
     """The mark of a volatile mount outlives it, and forbids the next one.  Who mounts a container again knows that this host did not crash."""
+    if not os.path.isdir(f"{work}/{_VOLATILE}"):
+        return
+    from shutil import rmtree  # dear: most mounts need none
+
     try:
-        shutil.rmtree(f"{work}/{_VOLATILE}")
-    except FileNotFoundError:
-        pass
+        rmtree(f"{work}/{_VOLATILE}")
     except OSError as error:
         raise MiniDockerError(f"overlay: {work}/{_VOLATILE}: {errno_text(error.errno)}") from error
 

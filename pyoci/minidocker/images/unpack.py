@@ -19,7 +19,7 @@ from pyoci.errors import errno_text
 from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, open_below
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
 from pyoci.minidocker.images import tar
-from pyoci.minidocker.images.content import DISK_FULL
+from pyoci.minidocker.images.disk import hint_of
 from pyoci.minidocker.images.pax import MAX_TIME_NS, shown
 from pyoci.minidocker.images.rootless import in_user_namespace, overlay_attribute
 
@@ -86,10 +86,8 @@ def unpack(stream, folder, limits=None):
 def _trouble(path, error):
     """The host's refusal as a line; a name that is too long is the archive's fault."""
     kind = ImageProblem if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else MiniDockerError
-    hint = ""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        hint = DISK_FULL
-    elif error.errno == errno.EINVAL and in_user_namespace():
+    hint = hint_of(error)
+    if error.errno == errno.EINVAL and in_user_namespace():
         hint = "no user id of this user namespace stands for its owner: see /etc/subuid"
     return kind(f"layer: {shown(path)}: {errno_text(error.errno)}", hint)
 
