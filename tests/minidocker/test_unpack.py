@@ -229,3 +229,8 @@ def test_too_many_bytes_are_refused_before_they_are_written(top):
     with pytest.raises(ImageProblem, match="more than 1000 bytes"):
         put(top, file("a", bytes(1001)), limits=Limits(max_bytes=1000))
     assert os.listdir(top) == []
+
+
+def test_size_counts_files_and_links_that_are_left(top):
+    facts = put(top, folder("d"), file("d/a", b"12345"), symlink("d/l", "/"), hardlink("d/b", "d/a"), file("d"), file("e", b"123"), symlink("m", "e"), file("e", b"1"))
+    assert facts.size == 2

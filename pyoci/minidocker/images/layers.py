@@ -273,7 +273,7 @@ def _make_upper(container, lowest):
 
 
 def tree_size(folder):
-    """Bytes of the files of a tree, a file with several links once: what `ps -s` and `system df` show."""
+    """Bytes of the files and symbolic links of a tree, a file with several names once, as docker counts them: what `ps -s` and `system df` show."""
     total, seen = 0, set()
     pending = [folder]
     while pending:
@@ -281,7 +281,7 @@ def tree_size(folder):
             for entry in entries:
                 if entry.is_dir(follow_symlinks=False):
                     pending.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
+                else:
                     found = entry.stat(follow_symlinks=False)
                     if found.st_nlink == 1 or (found.st_dev, found.st_ino) not in seen:
                         total += found.st_size

@@ -61,7 +61,11 @@ def _forget_volatile(work):
 
 
 def _by_calls(stack, lowers, target, upper, work, flags):
-    """Whether it could be mounted this way."""
+    """Whether it could be mounted this way.
+
+    An older overlayfs takes every option and refuses them all in the end (Linux 6.4 and before), or does not know this one (6.5, 6.6): EINVAL alone
+    can't be told from a fault of ours, which mount(2) will meet too.
+    """
     try:
         context = tree.fsopen("overlay")
     except SyscallError as error:
@@ -69,28 +73,30 @@ def _by_calls(stack, lowers, target, upper, work, flags):
             return False
         raise
     stack.callback(os.close, context)
-    for position, lower in enumerate(lowers):
-        try:
-            tree.fsconfig(context, "lowerdir+", _short(stack, lower, STRING_BYTES))
-        except SyscallError as error:
-            if position == 0 and error.errno == errno.EINVAL:
-                return False
-            raise _with_reason(error, context) from None
     try:
-        tree.fsconfig(context, "source", "overlay")
-        if upper:
-            tree.fsconfig(context, "upperdir", _short(stack, upper, STRING_BYTES))
-            tree.fsconfig(context, "workdir", _short(stack, work, STRING_BYTES))
-        for option in _FIXED:
-            tree.fsconfig(context, *option.split("="))
-        for flag in flags:
-            tree.fsconfig_flag(context, flag)
-        mount_fd = tree.fsmount(context)
+        mount_fd = _configured(stack, context, lowers, upper, work, flags)
     except SyscallError as error:
+        if error.errno == errno.EINVAL:
+            return False
         raise _with_reason(error, context) from None
     stack.callback(os.close, mount_fd)
     tree.attach(mount_fd, target)
     return True
+
+
+def _configured(stack, context, lowers, upper, work, flags):
+    """The descriptor of the mount, attached nowhere yet."""
+    for lower in lowers:
+        tree.fsconfig(context, "lowerdir+", _short(stack, lower, STRING_BYTES))
+    tree.fsconfig(context, "source", "overlay")
+    if upper:
+        tree.fsconfig(context, "upperdir", _short(stack, upper, STRING_BYTES))
+        tree.fsconfig(context, "workdir", _short(stack, work, STRING_BYTES))
+    for option in _FIXED:
+        tree.fsconfig(context, *option.split("="))
+    for flag in flags:
+        tree.fsconfig_flag(context, flag)
+    return tree.fsmount(context)
 
 
 def _with_reason(error, context):

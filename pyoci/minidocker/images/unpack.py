@@ -51,7 +51,7 @@ class Limits:
 class Facts:
     """What came of it.
 
-    size       bytes of its files, each once          entries    how many the archive has
+    size       bytes of its files and links, each once    entries    how many the archive has
     implied    paths of folders without an entry, the root as b"", parents first
     lost       what this host could not keep: [(path, attribute or "device")]
     """
@@ -296,6 +296,7 @@ class Unpacker:
             os.symlink(entry.link, name, dir_fd=parent)
         if b".." in entry.link and not entry.link.startswith(b"/"):
             self.climbs = self.climbs or _climbs(path, entry.link)
+        self.facts.size += len(entry.link)
         self._dress_name(parent, name, path, entry)
 
     def _device(self, parent, name, path, entry):
@@ -399,18 +400,20 @@ class Unpacker:
         else:
             os.unlink(name, dir_fd=parent)
             self.whiteouts.discard(path)
-            if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            if found.st_nlink == 1:
                 self.facts.size -= found.st_size
         return parent
 
     def _clear_folder(self, parent, name, path):
         import shutil  # rare, and dear
 
-        for _top, _folders, files, fd in os.fwalk(name, dir_fd=parent):
-            for file in files:
-                found = os.stat(file, dir_fd=fd, follow_symlinks=False)
-                if stat.S_ISREG(found.st_mode):
-                    self.facts.size -= found.st_size // found.st_nlink
+        left = {}  # inode -> names outside of the folder
+        for _top, folders, files, fd in os.fwalk(name, dir_fd=parent):
+            for inside in files + folders:  # a link to a folder counts as one of these
+                found = os.stat(inside, dir_fd=fd, follow_symlinks=False)
+                if not stat.S_ISDIR(found.st_mode):
+                    left[found.st_ino] = left.get(found.st_ino, found.st_nlink) - 1
+                    self.facts.size -= 0 if left[found.st_ino] else found.st_size
         shutil.rmtree(name, dir_fd=parent)
         inside = path + b"/"
         for known in (self.folders, self.implied):
