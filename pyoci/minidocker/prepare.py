@@ -77,7 +77,7 @@ def gather(store, container):
     profile = bundle_security.options(host).seccomp
     return bundle.Facts(
         id=container.id,
-        rootfs=container.rootfs,
+        rootfs=os.path.realpath(container.rootfs),  # a link may lead to the data root; the runtime takes none in a rootfs
         user=users.resolve(container.rootfs, body.get("User") or "", host.get("GroupAdd")),
         hostname=hostname,
         files=write_files(store, container, hostname),
