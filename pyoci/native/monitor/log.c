@@ -81,20 +81,30 @@ static int write_all(const unsigned char *bytes, size_t count)
 	return 1;
 }
 
-void log_flush(void)
+/* Write what is waiting.  0 if no disk took it. */
+static int flush(void)
 {
+	int written = 1;
+
 	if (!length)
-		return;
+		return 1;
 	if (file_fd < 0)
 		reopen();
 	if (file_fd < 0 || !write_all(text, length)) {
 		log_lost += lines;
 		untold += lines;
+		written = 0;
 	} else {
 		clients_note_log();
 	}
 	length = 0;
 	lines = 0;
+	return written;
+}
+
+void log_flush(void)
+{
+	flush();
 }
 
 static void put(unsigned char byte)
@@ -228,10 +238,9 @@ static void tell_loss(void)
 
 	at = put_number(at, untold);
 	at = put_text(at, words + sizeof words, untold == 1 ? " line: the disk was full" : " lines: the disk was full");
-	untold = 0;
 	put_line("stderr", (unsigned char *)words, (size_t)(at - words), 1);
-	lines++;
-	log_flush();
+	if (flush())
+		untold = 0;
 }
 
 void log_line(const char *stream_name, const unsigned char *bytes, size_t count, int ends)
