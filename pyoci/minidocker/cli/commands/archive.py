@@ -65,6 +65,7 @@ COMMANDS = {
                     options=(Option("output", "o", TEXT, "file to write, instead of standard output"),)),
     "load": Command(load, "[OPTIONS]", "read images from an archive", "minidocker load -i busybox.tar", options=(
         Option("input", "i", TEXT, "file to read, instead of standard input"), Option("quiet", "q", FLAG, "print nothing"), PLATFORM)),
-    "import": Command(import_tree, "[OPTIONS] FILE|- [NAME[:TAG]]", "make an image of a root file system's tar", "minidocker import rootfs.tar.gz my-base", least=1, most=2, options=(
+    "import": Command(import_tree, "[OPTIONS] FILE|- [NAME[:TAG]]", "make an image of a root file system's tar", "minidocker import rootfs.tar.gz my-base",
+                      least=1, most=2, options=(
         Option("change", "c", LIST, "a Dockerfile instruction to apply, such as 'CMD [\"sh\"]'"), Option("message", "m", TEXT, "comment for the history"), PLATFORM)),
 }  # fmt: skip

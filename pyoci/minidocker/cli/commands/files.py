@@ -48,7 +48,8 @@ def commit(call):
 
 OUTPUT = Option("output", "o", TEXT, "file to write, instead of standard output")
 COMMANDS = {
-    "cp": Command(copy, "[OPTIONS] CONTAINER:PATH PATH|-  or  PATH|- CONTAINER:PATH", "copy files between a container and the host", "minidocker cp web:/etc/passwd .", least=2, most=2, options=(
+    "cp": Command(copy, "[OPTIONS] CONTAINER:PATH PATH|-  or  PATH|- CONTAINER:PATH", "copy files between a container and the host",
+                  "minidocker cp web:/etc/passwd .", least=2, most=2, options=(
         Option("archive", "a", FLAG, "keep owner and group"),
         Option("follow-link", "L", FLAG, "copy what a symbolic link points to"),
         Option("quiet", "q", FLAG, "say nothing"))),

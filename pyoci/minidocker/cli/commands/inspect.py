@@ -66,5 +66,6 @@ FORMAT = Option("format", "f", TEXT, "json or a template")
 COMMANDS = {
     "inspect": Command(inspect, "[OPTIONS] NAME [NAME...]", "show all that is known of containers or images", "minidocker inspect -f '{{.State.Status}}' web", least=1, most=None,
                        options=(FORMAT, Option("type", "", TEXT, "container or image"), Option("size", "s", FLAG, "sizes too"))),
-    "image inspect": Command(image_inspect, "[OPTIONS] IMAGE [IMAGE...]", "show all that is known of images", "minidocker image inspect busybox", least=1, most=None, options=(FORMAT,)),
+    "image inspect": Command(image_inspect, "[OPTIONS] IMAGE [IMAGE...]", "show all that is known of images", "minidocker image inspect busybox",
+                             least=1, most=None, options=(FORMAT,)),
 }  # fmt: skip
