@@ -71,6 +71,29 @@ class Runtime:
         container.record  # noqa: B018 - NoSuchContainer comes from here
         return container.config().get("process") or {}
 
+    def checkpoint(self, container_id, image_path, work_path="", **options):
+        """Have criu write a running container to image_path; then it is deleted, unless leave_running or pre_dump.
+
+        Options: see runtime.checkpoint.DumpOptions.  criu(8)
+        """
+        from pyoci.runtime.checkpoint import DumpOptions, checkpoint
+
+        checkpoint(self.root, container_id, DumpOptions(image_path, work_path, **options), self.warn)
+
+    def restore(self, container_id, bundle, image_path, work_path="", *, detach=False, no_subreaper=True, console_socket=None,
+                pid_file=None, no_pivot=False, environ=None, **options):  # fmt: skip
+        """Restore a container from image_path; then, unless `detach`, wait and delete.  Returns the exit status as run does.
+
+        Options: see runtime.checkpoint.RestoreOptions.  criu(8)
+        """
+        from pyoci.runtime.checkpoint import RestoreOptions
+        from pyoci.runtime.create import Options
+        from pyoci.runtime.restore import restore_and_wait
+
+        given = Options(console_socket=console_socket, pid_file=pid_file, no_pivot=no_pivot, detach=detach)
+        images = RestoreOptions(image_path, work_path, environ=environ, **options)
+        return restore_and_wait(self.root, container_id, bundle, images, given, self.warn, no_subreaper=no_subreaper)
+
     def kill(self, container_id, signal_number, *, all_processes=False):
         """Send a signal to the first process, or to all.  runtime.md#kill"""
         from pyoci.runtime.kill import kill

@@ -191,7 +191,7 @@ ABILITIES = {
     "engines": engines,
     "cri": cri,
     "all-capabilities": all_capabilities,
-    "criu": lambda: succeed("criu", "check"),
+    "criu": lambda: succeed(os.environ.get("PYOCI_CRIU") or "criu", "check"),
 }
 
 

@@ -17,6 +17,7 @@ CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
+AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
 POLLIN, POLLERR, POLLHUP = 1, 8, 16
 
 
@@ -78,6 +79,27 @@ def openat2(dirfd, path, flags, resolve):
 def open_tree(path, flags):
     """A clone of a mount tree, attached nowhere.  open_tree(2)"""
     return _checked(lib.sys_open_tree(-100, path.encode("utf-8", "surrogateescape"), flags), "open_tree", path)
+
+
+def move_mount(tree_fd, path):
+    """Attach a tree that is attached nowhere.  move_mount(2)"""
+    _checked(lib.sys_move_mount(tree_fd, path.encode("utf-8", "surrogateescape")), "move_mount", path)
+
+
+def mount_setattr(fd, *, attributes=0, cleared=0, propagation=0, recursive=False):
+    """Change the attributes (MOUNT_ATTR_*) and the propagation of the mount that the descriptor is of.  mount_setattr(2)"""
+    flags = AT_EMPTY_PATH | AT_RECURSIVE if recursive else AT_EMPTY_PATH
+    _checked(lib.sys_mount_setattr(fd, flags, attributes, cleared, propagation), "mount_setattr")
+
+
+def unshare(flags):
+    """New namespaces for the calling thread (CLONE_NEW flags).  unshare(2)"""
+    _checked(lib.sys_unshare(flags), "unshare")
+
+
+def setns(fd, kind):
+    """Move the calling thread into a namespace.  setns(2)"""
+    _checked(lib.sys_setns(fd, kind), "setns")
 
 
 def rename_new(old, new):

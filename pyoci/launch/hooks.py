@@ -26,7 +26,7 @@ def _run(path, args, env, timeout_s, state, began):
     try:
         theirs = (pipes[0][0], pipes[1][1], pipes[2][1])
         actions = [(posix.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(theirs)]
-        actions += [(posix.POSIX_SPAWN_CLOSE, fd) for fd in _inheritable()]
+        actions += [(posix.POSIX_SPAWN_CLOSE, fd) for fd in inheritable()]
         values = dict(word.partition("=")[::2] for word in env)
         try:
             pid = posix.posix_spawn(path, args, values, file_actions=actions, setsid=True, setsigdef=(13, 25), setsigmask=())
@@ -45,7 +45,7 @@ def _run(path, args, env, timeout_s, state, began):
             posix.close(fd)
 
 
-def _inheritable():
+def inheritable():
     """What the caller left open across execve; a hook gets none of it."""
     return [fd for fd in map(int, posix.listdir("/proc/self/fd")) if fd > 2 and _is_inheritable(fd)]
 

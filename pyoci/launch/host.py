@@ -218,8 +218,44 @@ def write_pid(launch, path):
     put_file(path, str(launch.pid).encode(), lambda made: launch.note("file", made))
 
 
+def make_mount_points(launch, rootfs, points):
+    """What criu mounts on, where the rootfs is not the one that was left."""
+    from pyoci.launch.restore import make_mount_points as deed  # cold, as the next four
+
+    deed(launch, rootfs, points)
+
+
+def restore_namespaces(launch, images, work, rootfs, switches, values, mounts, inherit, join):
+    """criu runs in the container's cgroups, so that what it makes is there from the start."""
+    from pyoci.launch.restore import restore_namespaces as deed
+
+    deed(launch, images, work, rootfs, switches, values, mounts, inherit, join)
+
+
+def raise_loopback(launch):
+    """Network namespaces are restored empty, so this is not in the images."""
+    from pyoci.launch.restore import raise_loopback as deed
+
+    deed(launch)
+
+
+def restore_processes(launch, slot):
+    """`slot`: where the master of the terminal goes, -1 without one."""
+    from pyoci.launch.restore import restore_processes as deed
+
+    deed(launch, slot)
+
+
+def resume_processes(launch):
+    """From here on it runs."""
+    from pyoci.launch.restore import resume_processes as deed
+
+    deed(launch)
+
+
 DEEDS = {
     NUMBER[deed.__name__]: deed
     for deed in (claim, listen, make_directory, open_namespace, open_procfs, make_cgroup, delegate_cgroup, limit, spawn, map_ids, start_scope,
-                 enter_cgroup, score_oom, clone_tree, hook, limit_process, send_console, send_pidfd, record, write_pid)
+                 enter_cgroup, score_oom, clone_tree, hook, limit_process, send_console, send_pidfd, record, write_pid,
+                 make_mount_points, restore_namespaces, raise_loopback, restore_processes, resume_processes)
 }  # fmt: skip

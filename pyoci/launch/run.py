@@ -67,11 +67,12 @@ class Launch:
     tell         called with this at `record`: stores what must be known later
     state        called with (status, pid): the state document that a hook reads
     console      the terminal's master where the caller keeps it, or -1
+    criu         launch.criu.Criu of a restore, or None; `environ` is what it is run with
     warn         callable(str)
     """
 
     __slots__ = ("container", "ops", "fds", "outbox", "pid", "pidfd", "started", "channel", "journal", "word_fd", "directories",
-                 "tell", "warn", "index", "state", "console", "scope")  # fmt: skip
+                 "tell", "warn", "index", "state", "console", "scope", "criu", "environ")  # fmt: skip
 
     def __init__(self, ops, container=None, *, tell=None, warn=None, state=None):
         self.container = container
@@ -87,6 +88,8 @@ class Launch:
         self.state = state
         self.console = -1
         self.scope = None
+        self.criu = None
+        self.environ = None
 
     def note_all(self, lines):
         """The same for several lines at once."""
@@ -232,7 +235,10 @@ class Launch:
         self._reap()
 
     def close(self):
-        """Close every descriptor that is still held."""
+        """Close every descriptor that is still held, and end a criu that is not done."""
+        if self.criu:
+            self.criu.end()
+            self.criu = None
         for fd in self.fds.values():
             posix.close(fd)
         self.fds = {}

@@ -103,6 +103,11 @@ int sys_mount_setattr(int fd, unsigned flags, unsigned long long set, unsigned l
 	return result(syscall(SYS_mount_setattr, fd, "", flags, &attributes, sizeof attributes));
 }
 
+int sys_unshare(unsigned long long flags)
+{
+	return result(unshare((int)flags));
+}
+
 /* What sys_spawn was at when it failed. */
 enum stage { AT_CLONE = -1, AT_CAPABILITIES = -2, AT_DESCRIPTORS = -3, AT_EXECUTE = -4 };
 
@@ -470,6 +475,7 @@ int sys_fsmount(int fd, unsigned attributes)
 	return result(syscall(SYS_fsmount, fd, 1 /* FSMOUNT_CLOEXEC */, attributes));
 }
 
+/* Attach a tree that is attached nowhere. */
 int sys_move_mount(int fd, const char *target)
 {
 	return result(syscall(SYS_move_mount, fd, "", AT_FDCWD, target, 4 /* MOVE_MOUNT_F_EMPTY_PATH */));

@@ -39,6 +39,15 @@ TABLE = (
     ("record", HOST, "", "runtime.md#state", "store the container's record"),
     ("write_pid", HOST, "path:s", "rename(2)", "write the pid file"),
 
+    # --- act one of a restore: there is no init
+    ("make_mount_points", HOST, "rootfs:s points:l", "mkdir(2)", "make the mount points that are missing in the rootfs"),
+    ("restore_namespaces", HOST,
+     "images:s work:s rootfs:s switches:l values:l mounts:l inherit:l join:l", "criu(8)",
+     "have criu make the namespaces that the images describe"),
+    ("raise_loopback", HOST, "", "netdevice(7)", "bring up the loopback device of the new network namespace"),
+    ("restore_processes", HOST, "slot:f", "criu(8)", "have criu make the processes, which still stand"),
+    ("resume_processes", HOST, "", "criu(8)", "let the restored processes run"),
+
     # --- act one, init's side
     ("wait_for", INIT, "index:i", "recvmsg(2)", "wait until an overlapped operation of the runtime is done"),
     ("become_root", INIT, "", "setresuid(2)", "become root of the new user namespace"),

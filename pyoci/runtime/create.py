@@ -133,7 +133,7 @@ def create(root, container_id, bundle, options, warn):
     launch = Launch(
         plan.create,
         container,
-        tell=lambda launch: container.save(_record(launch, container_id, bundle, config, facts)),
+        tell=lambda launch: container.save(record_of(launch, container_id, bundle, config, facts)),
         warn=warn,
         state=lambda status, pid: state_text(container_id, bundle, config, status, pid),
     )
@@ -141,7 +141,7 @@ def create(root, container_id, bundle, options, warn):
         gate = next(index for index, op in enumerate(plan.create) if op.number == _GATE)
         launch.carry_out(end=gate)
     except BaseException as error:
-        _undo(launch, container, error)
+        give_back(launch, container, error)
         if isinstance(error, OperationFailed) and error.origin.startswith("hooks."):
             _poststop(config, container_id, bundle, warn)
         raise
@@ -155,7 +155,8 @@ def _poststop(config, container_id, bundle, warn):
     run_hooks("poststop", {**config, "id": container_id, "bundle": bundle}, "stopped", 0, warn)
 
 
-def _undo(launch, container, error):
+def give_back(launch, container, error):
+    """Undo what was done of a plan that failed; what can't be undone is noted on the error."""
     from pyoci.launch.undo import undo  # cold
 
     launch.kill()
@@ -170,7 +171,8 @@ def _undo(launch, container, error):
         container.unlock()
 
 
-def _record(launch, container_id, bundle, config, facts):
+def record_of(launch, container_id, bundle, config, facts):
+    """What the other verbs need to know of a container whose plan was carried out.  state/store.py keeps it"""
     linux = config.get("linux") or {}
     record = {
         "id": container_id,

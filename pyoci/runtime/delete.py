@@ -21,12 +21,13 @@ def delete(root, container_id, force, warn):
             return
         raise
     try:
-        _delete_locked(container, force, warn)
+        delete_locked(container, force, warn)
     finally:
         container.unlock()
 
 
-def _delete_locked(container, force, warn):
+def delete_locked(container, force, warn):
+    """The same for a container that the caller has locked."""
     try:
         record = container.record
     except (NoSuchContainer, DamagedState) as error:

@@ -13,17 +13,20 @@ def operation(container, index):
     """
     from pyoci.runtime.facts import load_filter
 
-    record = container.record
-    config = container.config()
+    seccomp = (container.config().get("linux") or {}).get("seccomp")
     try:
-        facts = Facts(read_layout(), (6, 0), record["rootfs"])
-        seccomp = (config.get("linux") or {}).get("seccomp")
-        if seccomp:
-            facts.seccomp = load_filter(container.path.rpartition("/")[0], seccomp)
-        ops = compile_container(record["id"], record["bundle"], config, facts).create
-        return ops[index - (record["last"] + 1 - len(ops))]
+        ops = remade(container, load_filter(container.path.rpartition("/")[0], seccomp) if seccomp else None).create
+        return ops[index - (container.record["last"] + 1 - len(ops))]
     except Exception:  # noqa: BLE001 - whatever is wrong with the stored config, the failure itself must be told
         return Op("undo", "")
+
+
+def remade(container, seccomp=None):
+    """The Plan from the stored config; without `seccomp` it has no operation for the filter.  Raises ConfigError."""
+    record = container.record
+    facts = Facts(read_layout(), (6, 0), record["rootfs"])
+    facts.seccomp = seccomp
+    return compile_container(record["id"], record["bundle"], container.config(), facts)
 
 
 def with_line(container, error):

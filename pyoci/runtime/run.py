@@ -12,15 +12,32 @@ from pyoci.runtime.start import start
 
 def run(root, container_id, bundle, options, warn, *, keep, no_subreaper):
     """The exit status of the process; 0 at once when detached.  A container that fails to start is deleted."""
-    signals = None if options.detach else calls.Signals()
+
+    def begin():
+        return create(root, container_id, bundle, options, warn)
+
+    def go_on(container):
+        start(container, warn, options.environ.get("NOTIFY_SOCKET", ""))
+
+    return in_foreground(root, container_id, begin, warn, go_on, detach=options.detach, keep=keep, no_subreaper=no_subreaper)
+
+
+def in_foreground(root, container_id, begin, warn, go_on=None, *, detach, keep, no_subreaper):
+    """Make a container, and unless `detach` wait for its end and delete it.  Returns its exit status.
+
+    begin    callable() -> (Container, Launch), the container locked
+    go_on    callable(Container), where there is something to do while it is locked
+    """
+    signals = None if detach else calls.Signals()
     was_subreaper = None
     try:
         if signals and not no_subreaper:
             was_subreaper = calls.subreaper(1)
-        container, launch = create(root, container_id, bundle, options, warn)
+        container, launch = begin()
         try:
             try:
-                start(container, warn, options.environ.get("NOTIFY_SOCKET", ""))
+                if go_on:
+                    go_on(container)
             finally:
                 container.unlock()
             if not signals:
