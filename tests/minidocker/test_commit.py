@@ -73,6 +73,7 @@ CHANGES = {
     "deleted": ("rm d/a", ["C /d", "D /d/a"]),
     "folder deleted": ("rm -r e", ["D /e"]),
     "folder made anew": ("rm -r e; mkdir e; touch e/z e/x", ["C /e", "C /e/x", "D /e/y", "A /e/z"]),
+    "folder made anew with one in it": ("mkdir d/s; touch d/s/1; rm -r d; mkdir -p d/s; touch d/s/2", ["C /d", "D /d/a", "D /d/b", "A /d/s", "A /d/s/2"]),
     "file becomes folder": ("rm f; mkdir f; touch f/a", ["C /f", "A /f/a"]),
     "folder becomes file": ("rm -r e; touch e", ["C /e"]),
     "copied up but the same": ("touch -d @1 f; chmod 644 f; chown 0 d/a", []),
@@ -90,6 +91,11 @@ def test_changes_are_told_as_docker_tells_them(container, script, wanted):
 def test_changes_over_many_layers_see_what_shows_through(container):
     one = container([folder("d"), file("d/1")], [file("d/2")], [file("d/.wh.1"), file("d/3")])
     assert one.sh("rm -r d; mkdir d; touch d/1").diff == [("C", "/d"), ("A", "/d/1"), ("D", "/d/2"), ("D", "/d/3")]
+
+
+def test_what_lay_in_a_folder_that_is_made_anew_below_another_is_deleted(container):
+    one = container([folder("a"), folder("a/c"), file("a/c/x"), file("a/c/y")])
+    assert one.sh("rm -r a; mkdir -p a/c; touch a/c/y a/c/z").diff == [("C", "/a"), ("C", "/a/c"), ("D", "/a/c/x"), ("C", "/a/c/y"), ("A", "/a/c/z")]
 
 
 def test_changes_of_names_that_are_not_utf_8(container):

@@ -50,22 +50,23 @@ class _Comparison:
             os.close(fd)
 
     def walk(self):
-        """Each folder of the upper, with the layers whose folder of that name shows through it."""
-        pending = [(b"", self._through([*range(1, len(self.fds))], b""))]
+        """Each folder of the upper, with the layers that have it too, and whether an opaque folder at or above it hides what they have in it."""
+        pending = [(b"", self._through([*range(1, len(self.fds))], b""), False)]
         while pending:
-            path, below = pending.pop()
+            path, below, sealed = pending.pop()
             fd = open_below(self.fds[0], path or b".", _FOLDER, _BENEATH)
             if fd == -errno.ENOENT:
                 continue
             if fd < 0:
                 raise OSError(-fd, os.strerror(-fd))
             try:
-                pending += self._compare_folder(fd, path, below)
+                pending += self._compare_folder(fd, path, below, sealed)
             finally:
                 os.close(fd)
 
-    def _compare_folder(self, fd, path, below):
-        """Note what is different in one folder.  Returns [(path, layers below)] of the folders in it."""
+    def _compare_folder(self, fd, path, below, sealed):
+        """Note what is different in one folder.  Returns [(path, layers below, sealed)] of the folders in it."""
+        sealed = sealed or bool(path and is_opaque(fd))
         names = [os.fsencode(name) for name in os.listdir(fd)]
         inner = []
         for name in names:
@@ -84,8 +85,8 @@ class _Comparison:
             elif self._differs(mine, theirs, fd, name, here, below):
                 self._note(here, CHANGED)
             if stat.S_ISDIR(mine.st_mode):
-                inner.append((here, through))
-        if path and below and is_opaque(fd):
+                inner.append((here, through, sealed))
+        if sealed and below:
             self._note_hidden(path, below, set(names))
         return inner
 

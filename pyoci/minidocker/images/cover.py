@@ -1,4 +1,4 @@
-"""What a layer's folder is in the layers below it, where it covers one: its looks, which the topmost layer decides.
+"""What a layer covers in the layers below it: a folder's looks, which the topmost layer decides, and what a whiteout hides.
 
 Source: overlayfs.rst ("Merging of directories": names are merged, attributes are the upper's).
 """
@@ -24,7 +24,7 @@ def adopt(top, paths, lowers):
     root = os.open(top, _FOLDER)
     try:
         for path in paths:
-            fd = covered(lowers, path)
+            fd = -1 if path and _is_sealed(top, path.rpartition(b"/")[0]) else covered(lowers, path)
             if fd >= 0:
                 try:
                     copy_attributes(fd, root, path)
@@ -32,6 +32,53 @@ def adopt(top, paths, lowers):
                     os.close(fd)
     finally:
         os.close(root)
+
+
+def _is_sealed(top, path):
+    """Whether the layer itself hides what lies below it in that folder."""
+    fd, sealed = _in_layer(top, path)
+    if fd >= 0:
+        os.close(fd)
+    return sealed
+
+
+def drop_idle_whiteouts(top, whiteouts, lowers):
+    """Remove the 0:0 devices (paths in `whiteouts`) that hide nothing: overlayfs would list their names in a folder that no lower layer has."""
+    inside = {}
+    for path in whiteouts:
+        above, _slash, name = path.rpartition(b"/")
+        inside.setdefault(above, set()).add(name)
+    for above, names in inside.items():
+        fd, sealed = _in_layer(top, above)
+        if fd < 0:
+            continue
+        try:
+            idle = names if sealed else names - _hidden(lowers, above, names)
+            before = os.fstat(fd)
+            for name in idle:
+                os.unlink(name, dir_fd=fd)
+            if idle:
+                os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
+        finally:
+            os.close(fd)
+
+
+def _hidden(lowers, above, names):
+    """Those of the names that the layers below show in a folder."""
+    found, looked = set(), set(names)
+    for lower in lowers:
+        fd, sealed = _in_layer(lower, above)
+        if fd >= 0:
+            for name in list(looked):
+                with contextlib.suppress(FileNotFoundError):
+                    mode = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                    looked.discard(name)
+                    if not (stat.S_ISCHR(mode.st_mode) and mode.st_rdev == 0):
+                        found.add(name)
+            os.close(fd)
+        if sealed or not looked:
+            break
+    return found
 
 
 def covered(lowers, path):

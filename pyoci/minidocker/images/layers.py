@@ -6,8 +6,8 @@
     DATA/layers/new-*            on its way; whoever works on it holds its flock(2)
 
 `extract` unpacks a layer without asking for the one below it, so that all layers of an image can be unpacked at once; `publish` then goes up from the lowest: it gives
-folders that the layer has no entry for what the layers below say, and renames.  A killed process leaves a `new-` folder that nobody has locked (check.py removes it), never
-half a layer.
+folders that the layer has no entry for what the layers below say, takes out whiteouts of nothing, and renames.  A killed process leaves a `new-` folder that nobody has
+locked (check.py removes it), never half a layer.
 Rows are records.py's; a folder without a row is garbage unless a lease names its chain id (content.py).
 Source: image-spec layer.md and config.md#layer-chainid, overlayfs.rst.
 """
@@ -20,7 +20,7 @@ import os
 
 from pyoci.kernel.calls import unmount as detach
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
-from pyoci.minidocker.images.cover import adopt, copy_attributes
+from pyoci.minidocker.images.cover import adopt, copy_attributes, drop_idle_whiteouts
 from pyoci.minidocker.images.disk import disk_errors
 from pyoci.minidocker.images.initial import fill
 from pyoci.minidocker.images.overlay import mount_overlay
@@ -87,6 +87,7 @@ class Unfinished:
         self.diff = ""
         self.size = 0
         self.implied = []
+        self.whiteouts = []
         self.lost = []
 
     def __enter__(self):
@@ -135,7 +136,8 @@ def extract(roots, packed, diff="", limits=None):
             found = unpack(stream, f"{layer.path}/diff", limits)
         if diff and plain.digest != diff:
             raise ImageProblem(f"layer {diff}: the content that came has the diff id {plain.digest}")
-        layer.diff, layer.size, layer.implied, layer.lost = plain.digest, found.size, found.implied, found.lost
+        layer.diff, layer.size, layer.lost = plain.digest, found.size, found.lost
+        layer.implied, layer.whiteouts = found.implied, found.whiteouts
     except BaseException:
         layer.discard()
         raise
@@ -147,7 +149,9 @@ def publish(roots, layer, parent=""):
     chain = chain_id(parent, layer.diff)
     try:
         with disk_errors(f"layer {chain}"):
-            adopt(f"{layer.path}/diff", layer.implied, [tree_of(roots, one) for one in below(roots, parent)])
+            lowers = [tree_of(roots, one) for one in below(roots, parent)]
+            drop_idle_whiteouts(f"{layer.path}/diff", layer.whiteouts, lowers)
+            adopt(f"{layer.path}/diff", layer.implied, lowers)
             _describe(layer, parent)
             layer.move(home(roots, chain))
     finally:

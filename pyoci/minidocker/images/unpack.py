@@ -53,6 +53,7 @@ class Facts:
 
     size       bytes of its files and links, each once    entries    how many the archive has
     implied    paths of folders without an entry, the root as b"", parents first
+    whiteouts  paths of the 0:0 devices
     lost       what this host could not keep: [(path, attribute or "device")]
     """
 
@@ -60,6 +61,7 @@ class Facts:
         self.size = 0
         self.entries = 0
         self.implied = []
+        self.whiteouts = []
         self.lost = []
 
 
@@ -437,6 +439,7 @@ class Unpacker:
                 os.utime(fd, ns=(0, 0))
                 os.close(fd)
         self.facts.implied = list(self.implied)
+        self.facts.whiteouts = sorted(self.whiteouts)
         return self.facts
 
 
