@@ -70,7 +70,7 @@ def applied(state, layer, number):
     gone = [path for path in state if any(path == one or one in above(path) for one in whiteouts)]
     gone += [path for path in state if any((one in above(path)) if one else True for one in opaque)]
     state = {path: value for path, value in state.items() if path not in gone}
-    touched = {one: kind for one, kind in entries.items()}
+    touched = dict(entries)
     for path in [*entries, *(f"{one}/x" for one in opaque if one), *whiteouts]:
         for parent in above(path):
             touched.setdefault(parent, "implied")
@@ -163,7 +163,7 @@ def test_a_commit_shows_what_the_container_showed_and_changes_tell_the_differenc
         layers.unmount(stack.rootfs)
         mount_overlay(stack.lowers, stack.rootfs, "", "") if len(stack.lowers) > 1 else mount_overlay([*stack.lowers, f"{stack.folder}/run"], stack.rootfs)
         assert shown(stack.rootfs) == after
-    wanted = {path: "A" for path in after.keys() - before.keys()}
+    wanted = dict.fromkeys(after.keys() - before.keys(), "A")
     wanted |= {path: "D" for path in before.keys() - after.keys() if all(parent in after for parent in above(path)) and all(after[parent][0] == "folder" for parent in above(path))}
     wanted |= {path: "C" for path in after.keys() & before.keys() if after[path] != before[path]}
     for path in list(wanted):
