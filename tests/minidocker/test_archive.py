@@ -250,7 +250,7 @@ def test_bad_archives_are_refused_and_leave_nothing(store, data, words):
 def test_an_archive_with_a_device_is_refused(store):
     from tars import fifo
 
-    with pytest.raises(ImageProblem, match="neither a file nor a link"):
+    with pytest.raises(ImageProblem, match="neither a plain file nor a link"):
         load(store, archive(fifo("p")))
 
 

@@ -245,6 +245,16 @@ def test_odd_and_long_paths_can_be_mounted(tmp_path, string, name):
         layers.unmount(str(base / "target"))
 
 
+def test_a_data_root_on_an_overlay_is_told(stack, mounted, tmp_path):
+    base = mounted(stack([file("a")], [file("b")]))
+    for part in ("lower", "upper", "work", "target"):
+        (base / part).mkdir()
+    with pytest.raises(MiniDockerError) as caught:
+        overlay.mount_overlay([str(base / "lower")], str(base / "target"), str(base / "upper"), str(base / "work"))
+    assert "is on overlay, which can't be an upper layer" in caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
 def test_an_opaque_root_hides_all_layers_below(stack, mounted):
     chain = stack([file("a")], [file(".wh..wh..opq"), file("b")])
     assert set(tree(mounted(chain))) - tree_of_initial() == {b"b"}

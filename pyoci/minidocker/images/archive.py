@@ -147,7 +147,12 @@ class _Archive:
 
     def read(self, stream):
         """Take every file in."""
-        reader = tar.Reader(Plain(stream, self.limits))
+        try:
+            self._take_all(tar.Reader(Plain(stream, self.limits)))
+        except ImageProblem as error:
+            raise ImageProblem(f"archive: {str(error).removeprefix('archive: ')}", error.hint) from error
+
+    def _take_all(self, reader):
         stored = 0
         for number, entry in enumerate(reader):
             stored += entry.stored
@@ -161,7 +166,7 @@ class _Archive:
             elif entry.kind == tar.SYMLINK:
                 self.links[path] = _clean(posixpath.join(posixpath.dirname(path).encode(), entry.link)) if not entry.link.startswith(b"/") else ""
             elif entry.kind != tar.FOLDER:
-                raise ImageProblem(f"archive: {shown(entry.name)}: neither a file nor a link")
+                raise ImageProblem(f"archive: {shown(entry.name)}: neither a plain file nor a link")
         reader.source.drain()
 
     def _take(self, path, entry, reader):

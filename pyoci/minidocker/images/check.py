@@ -25,10 +25,10 @@ def check(store, deep=False):
     return [*_layer_damage(store, deep), *_image_damage(store, deep), *_container_damage(store), *_garbage(store)]
 
 
-def heal(store):
-    """Mend what can be mended.  Returns [what was done]; check() then says what is left."""
+def heal(store, deep=False):
+    """Mend what can be mended.  Returns [what was done]; check() then says what is left.  deep: layers with other bytes than were unpacked too."""
     garbage = _garbage(store)
-    done = [line for chain in _damaged_layers(store) for line in _unpack_again(store, chain)]
+    done = [line for chain in _damaged_layers(store, deep) for line in _unpack_again(store, chain)]
     for path in _dead_folders(store.roots):
         shutil.rmtree(path, ignore_errors=True)
     records.collect(store)
@@ -52,13 +52,11 @@ def _layer_damage(store, deep):
             yield f"layer {chain}: its parent {row['parent']} has no record"
         if layers.chain_id(row["parent"], row["diff"]) != chain:
             yield f"layer {chain}: the record's parent and diff id do not give this chain id"
-        if problem := _folder_problem(store.roots, row):
+        if problem := _folder_problem(store.roots, row, deep):
             yield f"layer {chain}: {problem}"
-        elif deep and (size := layers.tree_size(layers.tree_of(store.roots, chain))) != row["size"]:
-            yield f"layer {chain}: its files have {size} bytes; {row['size']} were unpacked"
 
 
-def _folder_problem(roots, row):
+def _folder_problem(roots, row, deep):
     """What is wrong with a layer's folder, or ""."""
     try:
         found = layers.facts(roots, row["chain"])
@@ -67,13 +65,17 @@ def _folder_problem(roots, row):
     if found is None or not os.path.isdir(layers.tree_of(roots, row["chain"])):
         return "it is not unpacked"
     wrong = [key for key in ("parent", "diff", "size") if found.get(key) != row[key]]
-    return f"layer.json and the record differ in {' and '.join(wrong)}" if wrong else ""
+    if wrong:
+        return f"layer.json and the record differ in {' and '.join(wrong)}"
+    if deep and (size := layers.tree_size(layers.tree_of(roots, row["chain"]))) != row["size"]:
+        return f"its files have {size} bytes; {row['size']} were unpacked"
+    return ""
 
 
-def _damaged_layers(store):
+def _damaged_layers(store, deep):
     """The chain ids of layers whose folder is wrong, the lowest first: a layer's folders look like those below it."""
     rows = {row["chain"]: row for row in _layer_rows(store)}
-    damaged = [chain for chain, row in rows.items() if _folder_problem(store.roots, row)]
+    damaged = [chain for chain, row in rows.items() if _folder_problem(store.roots, row, deep)]
 
     def height(chain):
         return 1 + height(rows[chain]["parent"]) if chain in rows else 0

@@ -21,6 +21,7 @@ PAGE_BYTES = 4095
 STRING_BYTES = 255
 _SPECIAL = frozenset(b":,\\")
 _FIXED = ("redirect_dir=nofollow", "metacopy=off", "index=off")
+_NO_UPPER = ("overlay", "nfs", "nfs4", "cifs", "vfat", "exfat", "ecryptfs")
 _VOLATILE = "work/incompat/volatile"
 
 
@@ -41,11 +42,28 @@ def mount_overlay(lowers, target, upper="", work="", volatile=False, string=Fals
                 return
             _by_string(stack, lowers, target, upper, work, flags)
         except SyscallError as error:
-            raise MiniDockerError(f"overlay on {target}: {error}{_advice(error)}") from error
+            raise MiniDockerError(f"overlay on {target}: {error}", _advice(error, upper)) from error
 
 
-def _advice(error):
-    return "; overlayfs is not in this kernel, or not allowed here" if error.errno in (errno.ENODEV, errno.EPERM) else ""
+def _advice(error, upper):
+    if error.errno in (errno.ENODEV, errno.EPERM):
+        return "overlayfs is not in this kernel, or not allowed here"
+    kind = _file_system(upper) if upper and error.errno == errno.EINVAL else ""
+    if kind in _NO_UPPER or kind.startswith("fuse"):
+        return f"{upper} is on {kind}, which can't be an upper layer; --root names a place on another file system, such as ext4, xfs or tmpfs"
+    return ""
+
+
+def _file_system(path):
+    """The type of the file system that a path is on.  proc_pid_mountinfo(5)"""
+    best, kind = "", ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            left, _dash, right = line.partition(" - ")
+            point = left.split(" ")[4]
+            if len(point) >= len(best) and os.path.join(os.path.realpath(path), "").startswith(os.path.join(point, "")):
+                best, kind = point, right.split(" ")[0]
+    return kind
 
 
 def _forget_volatile(work):
