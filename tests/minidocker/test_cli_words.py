@@ -6,11 +6,12 @@ import pytest
 
 from pyoci.minidocker.cli import flags, times, values
 from pyoci.minidocker.cli.commands.files import split_place
-from pyoci.minidocker.cli.listing import human_duration, human_size, listing, table
+from pyoci.minidocker.cli.listing import human_duration, listing, table
 from pyoci.minidocker.cli.main import COMMANDS, NOUNS, command_of, find, main
 from pyoci.minidocker.cli.options import FLAG, LIST, NUMBER, TEXT, Option, Usage, parse
 from pyoci.minidocker.cli.template import Template
 from pyoci.minidocker.errors import BadRequest, MiniDockerError
+from pyoci.minidocker.sizes import human_size
 
 OPTIONS = (Option("all", "a", FLAG, ""), Option("tty", "t", FLAG, ""), Option("env", "e", LIST, ""), Option("name", "n", TEXT, ""), Option("count", "", NUMBER, ""))
 EVERY_COMMAND = {**{name: (name, module) for name, module in COMMANDS.items()}, **{f"{noun} {word}": row for noun, words in NOUNS.items() for word, row in words.items()}}

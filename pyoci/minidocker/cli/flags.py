@@ -6,7 +6,16 @@ Nothing is judged here but the form of a value; whether it can be granted is the
 import os
 
 from pyoci.minidocker.cli import values
-from pyoci.minidocker.cli.options import DECIMAL, DURATION, FLAG, LIST, NUMBER, SIZE, TEXT, Option
+from pyoci.minidocker.cli.options import (
+    DECIMAL,
+    DURATION,
+    FLAG,
+    LIST,
+    NUMBER,
+    SIZE,
+    TEXT,
+    Option,
+)
 from pyoci.minidocker.errors import BadRequest
 
 # In the order in which people use them, by counted lines of documentation.

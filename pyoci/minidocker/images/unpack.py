@@ -16,7 +16,13 @@ import os
 import stat
 
 from pyoci.errors import errno_text
-from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_XDEV, open_below
+from pyoci.kernel.tree import (
+    RESOLVE_BENEATH,
+    RESOLVE_IN_ROOT,
+    RESOLVE_NO_MAGICLINKS,
+    RESOLVE_NO_XDEV,
+    open_below,
+)
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
 from pyoci.minidocker.images import tar
 from pyoci.minidocker.images.disk import hint_of

@@ -3,10 +3,11 @@
 import sys
 import time
 
-from pyoci.minidocker.cli.listing import human_duration, human_size, listing
+from pyoci.minidocker.cli.listing import human_duration, listing
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, NUMBER, TEXT, Option
 from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.sizes import human_size
 
 COLUMNS = {
     "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "CreatedAt": "CREATED AT", "RunningFor": "CREATED", "Ports": "PORTS",

@@ -14,7 +14,7 @@ def _create(call, body):
     pull = values["pull"] or "missing"
     if pull not in ("always", "missing", "never"):
         raise BadRequest(f'invalid --pull "{pull}": always, missing or never')
-    created = call.engine.create(body, values["name"] or "", pull=pull, platform=values["platform"] or "", progress=_progress(values))
+    created = call.engine.create(body, values["name"] or "", pull=pull, platform=values["platform"] or "", progress=_progress(call))
     for warning in created.warnings:
         print(f"WARNING: {warning}", file=sys.stderr)
     if cidfile:
@@ -32,14 +32,17 @@ def _new_cidfile(path):
         raise BadRequest(f"cidfile {path}: {error.strerror}") from error
 
 
-def _progress(values):
+def _progress(call):
     """What shows a pull, made when there is one: callable() -> progress object, or None for --quiet."""
-    if values["quiet"]:
+    if call.values["quiet"]:
         return None
 
     def make():
+        from pyoci.minidocker.images import reference
         from pyoci.minidocker.images.progress import for_stream
 
+        if call.values["pull"] != "always":
+            print(f"Unable to find image '{reference.parse(call.arguments[0]).familiar()}' locally", file=sys.stderr)
         return for_stream(sys.stderr)
 
     return make

@@ -4,9 +4,10 @@ import sys
 import time
 
 from pyoci.errors import PyociError
-from pyoci.minidocker.cli.listing import binary_size, human_size, listing
+from pyoci.minidocker.cli.listing import listing
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, TEXT, Option
+from pyoci.minidocker.sizes import binary_size, human_size
 
 COLUMNS = {
     "Container": "CONTAINER", "ID": "CONTAINER ID", "Name": "NAME", "CPUPerc": "CPU %", "MemUsage": "MEM USAGE / LIMIT", "MemPerc": "MEM %",

@@ -3,12 +3,13 @@
 import sys
 
 from pyoci.minidocker.cli.commands.ps import filters
-from pyoci.minidocker.cli.listing import human_size, table
+from pyoci.minidocker.cli.listing import table
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
 from pyoci.minidocker.cli.template import Template, as_json
 from pyoci.minidocker.cli.times import moment_ns
 from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.sizes import human_size
 
 
 def _formatted(call, document, text):
