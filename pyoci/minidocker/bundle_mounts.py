@@ -120,12 +120,13 @@ def parse_bind(text):
     return made
 
 
-def bind_mount(mount):
-    """A Mount of type bind as config.md#mounts has it."""
+def bind_mount(mount, is_folder=True):
+    """A Mount of type bind as config.md#mounts has it.  Read-only means what is mounted below a folder too."""
     given = mount.get("BindOptions") or {}
     options = ["bind" if given.get("NonRecursive") else "rbind", given.get("Propagation") or "rprivate"]
     if mount.get("ReadOnly"):
-        options += ["ro"] if given.get("NonRecursive") or given.get("ReadOnlyNonRecursive") else ["ro", "rro"]
+        recursive = is_folder and not given.get("NonRecursive") and not given.get("ReadOnlyNonRecursive")
+        options += ["ro", "rro"] if recursive else ["ro"]
     return {"destination": clean_target(mount["Target"]), "type": "bind", "source": mount["Source"], "options": options}
 
 

@@ -94,7 +94,7 @@ def _check_container(store, container, problems):
 
 def _check_stopped(store, container, name, problems):
     """Nothing of it may be left on the host."""
-    if os.path.isdir(f"{store.roots.runtime}/{container.id}"):
+    if runtime_of(store, container).has(container.id):
         problems.tell(f"{name}: does not run, but the runtime still has it", lambda: runtime_of(store, container).delete(container.id))
     if is_mounted(container.rootfs):
         problems.tell(f"{name}: does not run, but its file system is mounted", lambda: prepare.undo(store, container))

@@ -339,9 +339,10 @@ def clear_half_made(store, container):
     """What a killed start or settle may have left of a container that does not run."""
     from pyoci.minidocker import prepare
 
-    if os.path.ismount(container.rootfs) or os.path.exists(f"{store.roots.runtime}/{container.id}"):
+    runtime = runtime_of(store, container)
+    if os.path.ismount(container.rootfs) or runtime.has(container.id):
         with contextlib.suppress(PyociError):
-            runtime_of(store, container).delete(container.id)
+            runtime.delete(container.id)
         prepare.undo(store, container)
 
 

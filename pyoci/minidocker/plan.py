@@ -105,7 +105,7 @@ def runtime_plan(store, container):
 
 
 def _binds(container):
-    return [bundle_mounts.bind_mount(mount) for mount in bundle_mounts.requested(container.host)
+    return [bundle_mounts.bind_mount(mount, os.path.isdir(mount["Source"])) for mount in bundle_mounts.requested(container.host)
             if mount["Type"] == "bind" and os.path.exists(mount["Source"])]  # fmt: skip
 
 

@@ -263,7 +263,7 @@ def find_binds(host):
                 os.makedirs(source, 0o755, exist_ok=True)
             except OSError as error:
                 raise MiniDockerError(f"error while creating mount source path '{source}': {error.strerror}") from error
-        made.append(bundle_mounts.bind_mount(mount))
+        made.append(bundle_mounts.bind_mount(mount, os.path.isdir(source)))
     return made
 
 

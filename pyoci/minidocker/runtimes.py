@@ -6,11 +6,13 @@
 Raises RuntimeFailed (text, and docker's exit status 126, 127 or 125) where the runtime refuses.  Source: runc(8); docker-run(1), exit status.
 """
 
+import contextlib
+
 from pyoci.errors import PyociError
 from pyoci.minidocker.errors import MiniDockerError
 
 _MISSING = ("executable file not found", "no such file or directory")
-_NOT_EXECUTABLE = ("permission denied", "not a directory", "is a directory", "exec format error")
+_NOT_EXECUTABLE = ("permission denied", "not a directory", "is a directory", "exec format error", "open executable")  # the last: crun
 
 
 class RuntimeFailed(MiniDockerError):
@@ -29,6 +31,12 @@ def status_for(text):
     return 126 if any(words in lowered for words in _NOT_EXECUTABLE) else 125
 
 
+def _is_folder(path):
+    import os
+
+    return os.path.isdir(path)
+
+
 def open_runtime(path, root, warn=None):
     """The runtime of a path; "" and "pyoci" mean this process."""
     return Pyoci(root, warn) if path in ("", "pyoci") else Program(path, root)
@@ -42,6 +50,7 @@ class Pyoci:
     def __init__(self, root, warn=None):
         from pyoci.api import Runtime
 
+        self._root = root
         self._api = Runtime(root, warn=warn)
 
     def _call(self, verb, *words, **more):
@@ -96,9 +105,9 @@ class Pyoci:
         """The data of a stats event."""
         return self._call(self._api.stats, container_id)
 
-    def ids(self):
-        """The ids of all containers below this root."""
-        return [one["id"] for one in self._call(self._api.list)]
+    def has(self, container_id):
+        """Whether it has anything of that id."""
+        return _is_folder(f"{self._root}/{container_id}")
 
 
 class Program:
@@ -137,6 +146,19 @@ class Program:
                     raise RuntimeFailed(errors[-1].strip().replace("\n", " "))
         return done
 
+    @contextlib.contextmanager
+    def _same_null(self):
+        """crun (before 1.9 at least) gives a user's process its streams, and with them the host's /dev/null: it gets its owner back."""
+        import os
+
+        before = os.stat(os.devnull)
+        try:
+            yield
+        finally:
+            after = os.stat(os.devnull)
+            if (after.st_uid, after.st_gid) != (before.st_uid, before.st_gid):
+                os.chown(os.devnull, before.st_uid, before.st_gid)
+
     def _ok(self, *words, **more):
         done = self._run(*words, **more)
         if done.returncode:
@@ -148,7 +170,8 @@ class Program:
 
         pid_file = f"{bundle}/pid"
         flags = ["--console-socket", console_socket] if console_socket else []
-        self._ok("create", "--bundle", bundle, "--pid-file", pid_file, *flags, container_id, stdin=0, stdout=1, stderr=2)
+        with self._same_null():
+            self._ok("create", "--bundle", bundle, "--pid-file", pid_file, *flags, container_id, stdin=0, stdout=1, stderr=2)
         with open(pid_file, encoding="ascii") as file:
             pid = int(file.read())
         os.unlink(pid_file)
@@ -158,7 +181,8 @@ class Program:
         return self._json("state", container_id)["pid"]
 
     def start(self, container_id):
-        self._ok("start", container_id)
+        with self._same_null():
+            self._ok("start", container_id)
 
     def exec(self, container_id, process, *, detach=False, console_socket="", pid_file=""):
         import json
@@ -170,7 +194,8 @@ class Program:
         with tempfile.NamedTemporaryFile("w") as file:
             json.dump(process, file)
             file.flush()
-            return self._run("exec", "--process", file.name, *flags, container_id, stdin=0, stdout=1, stderr=2).returncode
+            with self._same_null():
+                return self._run("exec", "--process", file.name, *flags, container_id, stdin=0, stdout=1, stderr=2).returncode
 
     def kill(self, container_id, number):
         self._ok("kill", container_id, str(number))
@@ -203,9 +228,12 @@ class Program:
         return self._json("ps", "--format", "json", container_id) or []
 
     def stats(self, container_id):
-        return self._json("events", "--stats", container_id)["data"]
+        try:
+            return self._json("events", "--stats", container_id)["data"]
+        except RuntimeFailed:
+            from pyoci.minidocker.cgroup_stats import read  # a runtime without that command, such as crun
 
-    def ids(self):
-        import os
+            return read(container_id, self.ps(container_id))
 
-        return [one["id"] for one in self._json("list", "--format", "json") or []] if os.path.isdir(self._root) else []
+    def has(self, container_id):
+        return _is_folder(f"{self._root}/{container_id}")

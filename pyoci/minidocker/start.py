@@ -18,6 +18,7 @@ from pyoci.minidocker import containers, health, monitor, prepare
 from pyoci.minidocker.errors import Conflict, MiniDockerError
 from pyoci.minidocker.runtimes import open_runtime
 
+LONGEST_SOCKET = 107  # unix(7), sun_path
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -208,6 +209,8 @@ def _call_runtime(store, container, bundle, wiring, say):
     os.close(wiring.monitor["client"])
     runtime = runtime_of(store, container, lambda text: say(f"warning {text}"))
     console = f"{container.live}/console.sock" if container.body.get("Tty") else ""
+    if len(os.fsencode(console)) > LONGEST_SOCKET:  # by our own descriptor of the folder, which the runtime sees too
+        console = f"/proc/{os.getpid()}/fd/{wiring.live}/console.sock"
     pid = runtime.create(container.id, bundle, console)
     started, _ = containers.identity(pid)
     try:

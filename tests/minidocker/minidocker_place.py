@@ -133,6 +133,7 @@ class Place:
 
     def clean(self):
         """Remove every container."""
+        support.reap()  # a zombie of ours would keep a container's pid namespace from ending
         for container in containers.all_containers(self.store):
             self.engine.remove(container.id, force=True)
         support.reap()
@@ -175,7 +176,7 @@ def own_mounts():
 def place(own_mounts, tmp_path):
     """A Place; whatever a test leaves is removed, and then nothing may be left of it on the host."""
     before = support.snapshot()
-    made = Place(tmp_path)
+    made = Place(tmp_path, os.environ.get("MINIDOCKER_RUNTIME", ""))
     yield made
     made.clean()
     made.engine.close()

@@ -3,6 +3,7 @@
 MINIDOCKER_KILLS is how many commands are killed (30).
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -152,7 +153,8 @@ def reboot(place):
     for container in containers.all_containers(place.store):
         for pid in (container.monitor, container.pid):
             if pid:
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
                 wait_gone(pid)
         place.engine.store.db.execute("update containers set boot = 'another' where boot <> ''")
         if os.path.ismount(container.rootfs):

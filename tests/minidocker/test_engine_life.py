@@ -179,7 +179,7 @@ def test_exec_of_a_missing_program_gives_127(place):
     container_id = place.up("sleep", "1000")
     done = run_exec(place, container_id, "nosuch")
     assert done.returncode == 127
-    assert "executable file not found" in done.stderr
+    assert "not found in $PATH" in done.stderr
     assert run_exec(place, container_id, "/etc/passwd").returncode == 126
 
 

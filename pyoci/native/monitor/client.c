@@ -55,9 +55,9 @@ void client_add(int fd, unsigned char wants)
 
 void client_accept(int listener)
 {
-	long fd = CALL4(accept4, listener, 0, 0, O_CLOEXEC | O_NONBLOCK);
+	long fd;
 
-	if (fd >= 0)
+	while ((fd = CALL4(accept4, listener, 0, 0, O_CLOEXEC | O_NONBLOCK)) >= 0)
 		client_add((int)fd, 0);
 }
 

@@ -410,8 +410,12 @@ static void serve_clients(const struct poll_fd *polled)
 	}
 }
 
+/* Who has come and what was said before anything was written, is heard before that is read: who attaches, then gives input, sees what it leads to. */
 static void serve(const struct poll_fd *polled)
 {
+	if (polled[AT_LISTEN].revents)
+		client_accept(listener);
+	serve_clients(polled);
 	for (int index = 0; index < STREAMS; index++) {
 		struct stream *stream = &streams[index];
 
@@ -420,15 +424,12 @@ static void serve(const struct poll_fd *polled)
 	}
 	if (polled[AT_STDIN].revents)
 		stdin_flush();
-	serve_clients(polled);
 	if (polled[AT_CONSOLE].revents)
 		take_console();
 	if (polled[AT_SIGNALS].revents)
 		reap();
 	if (pid_pipe >= 0 && polled[AT_PID].revents)
 		take_pid();
-	if (polled[AT_LISTEN].revents)
-		client_accept(listener);
 }
 
 __attribute__((noreturn, used)) void start(long *stack);
