@@ -102,7 +102,7 @@ def _trouble(path, error):
 
 def clean(name):
     """A path of the archive from the layer's root: no slashes at the ends, no empty parts or dots.  Raises ImageProblem for `..`."""
-    if b"/." not in name and b"//" not in name and name[0] != 46 and len(name) <= PATH_BYTES:
+    if b"/." not in name and b"//" not in name and name[:1] != b"." and len(name) <= PATH_BYTES:
         return name.strip(b"/")
     parts = [part for part in name.split(b"/") if part and part != b"."]
     if b".." in parts:
