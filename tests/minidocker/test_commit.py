@@ -238,3 +238,31 @@ def test_changes_of_missing_folders_are_one_line(tmp_path):
         changes(str(tmp_path / "none"), [])
 
 
+
+
+@pytest.mark.parametrize("there", [b"", b"12", b"123456789"])
+def test_a_file_that_changes_under_the_packer_is_filled_up_or_cut(tmp_path, there):
+    from pyoci.minidocker.images import tar
+    from pyoci.minidocker.images.pack import Packer
+
+    (tmp_path / "f").write_bytes(there)
+    sink = io.BytesIO()
+    with open(tmp_path / "f", "rb") as opened:
+        Packer(sink).add_file(make_entry(b"f", tar.FILE, size=5), opened.fileno())
+    reader = tar.Reader(io.BytesIO(sink.getvalue()))
+    assert [b"".join(reader.data()) for _entry in reader] == [there[:5].ljust(5, b"\0")]
+
+
+def test_trees_deeper_than_a_path_are_refused_in_a_line(tmp_path):
+    from pyoci.minidocker.errors import MiniDockerError
+
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _level in range(25):
+        os.mkdir("d" * 200, dir_fd=fd)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    with pytest.raises(MiniDockerError, match="ENAMETOOLONG") as caught:
+        pack_tree(io.BytesIO(), tmp_path)
+    assert len(str(caught.value)) < 400

@@ -42,6 +42,7 @@ _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 _AS_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV
 # Overlayfs obeys these: a layer that brings its own could point into other layers.
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
+_OF_THE_ARCHIVE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EMLINK)
 
 
 class Limits:
@@ -92,8 +93,8 @@ def unpack(stream, folder, limits=None):
 
 
 def _trouble(path, error):
-    """The host's refusal as a line; a name that is too long is the archive's fault."""
-    kind = ImageProblem if error.errno in (errno.ENAMETOOLONG, errno.ELOOP) else MiniDockerError
+    """The host's refusal as a line; what only entries can do to each other in a folder of our own is the archive's fault."""
+    kind = ImageProblem if error.errno in _OF_THE_ARCHIVE else MiniDockerError
     hint = hint_of(error)
     if error.errno == errno.EINVAL and in_user_namespace():
         hint = "no user id of this user namespace stands for its owner: see /etc/subuid"
