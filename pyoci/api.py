@@ -90,7 +90,9 @@ class Runtime:
         from pyoci.runtime.create import Options
         from pyoci.runtime.restore import restore_and_wait
 
-        given = Options(console_socket=console_socket, pid_file=pid_file, no_pivot=no_pivot, detach=detach)
+        bus = {name: text for name, text in (environ or {}).items() if name.startswith(("DBUS_", "XDG_RUNTIME_"))}
+        given = Options(console_socket=console_socket, pid_file=pid_file, no_pivot=no_pivot, detach=detach, environ=bus,
+                        systemd_cgroup=self.systemd_cgroup)  # fmt: skip
         images = RestoreOptions(image_path, work_path, environ=environ, **options)
         return restore_and_wait(self.root, container_id, bundle, images, given, self.warn, no_subreaper=no_subreaper)
 

@@ -5,11 +5,12 @@ hold before anything runs (design: restore is a plan with criu as one operation,
 """
 
 from pyoci.cgroup.limits import BEFORE, writes
+from pyoci.cgroup.systemd import properties, rounded
 from pyoci.compile.container import SLOT_FREE
 from pyoci.plan.plan import Op
 from pyoci.spec.names import MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY
 
-_KEPT = ("claim", "make_cgroup", "delegate_cgroup")
+_KEPT = ("claim", "make_cgroup", "start_scope", "delegate_cgroup")
 # Mounts whose content criu restores, or which have nothing of ours in them: nothing has to be made there.
 _FIRST_OF_A_KIND = {"mount", "cgroup_view"}
 
@@ -41,8 +42,11 @@ def restore_plan(plan, config, facts, images, mounts, points):
     """
     linux = config.get("linux") or {}
     created = plan.create
-    before, after = _limits(linux, facts.layout)
-    ops = [op for op in created if op.name in _KEPT] + before
+    before, after = _limits(linux, facts)
+    ops = [op for op in created if op.name in _KEPT]
+    if facts.manager:
+        ops, after = _by_systemd(ops, after, linux.get("resources") or {}, facts.layout.version)
+    ops += before
     if points:
         ops.append(Op("make_mount_points", "mounts", facts.rootfs, points))
     ops.append(
@@ -65,9 +69,26 @@ def restore_plan(plan, config, facts, images, mounts, points):
     return plan
 
 
-def _limits(linux, layout):
+def _by_systemd(ops, after, resources, version):
+    """A scope is made around a process, and its limits, too, come once the processes stand."""
+    limits = properties(rounded(resources), version)
+    found = []
+    for op in ops:
+        if op.name == "start_scope":
+            *where, told = op.args
+            late = [line for line in told if line in limits]
+            found += [Op("spawn_stand_in", op.origin), Op("start_scope", op.origin, *where, [line for line in told if line not in late])]
+            after = [Op("change_scope", "linux.resources", where[0], where[1], late), *after] if late else after
+        else:
+            op.overlapped = False  # there is nobody to overlap with
+            found.append(op)
+    return found, after
+
+
+def _limits(linux, facts):
     """(before criu joins, once the processes stand): criu needs memory, and processes, that are not the container's."""
-    found = writes(linux.get("resources") or {}, layout)
+    resources = linux.get("resources") or {}
+    found = writes(rounded(resources) if facts.manager else resources, facts.layout)
     ops = [Op("limit", one.origin, one.controller, one.file, list(one.values), int(one.optional)) for one in found]
     return ([op for op, one in zip(ops, found) if one.phase == BEFORE], [op for op, one in zip(ops, found) if one.phase != BEFORE])
 

@@ -95,6 +95,21 @@ def limit(launch, controller, file, values, optional):
 
 def spawn(launch, flags, preserve, raise_capabilities, cgroup):
     """Start init and hand it the whole plan."""
+    _start_init(launch, flags, preserve, raise_capabilities, cgroup)
+    if launch.word_fd < 0:
+        launch.word_fd = posix.memfd_create("word", 1)
+        posix.ftruncate(launch.word_fd, WORD_BYTES)
+    plan_fd = posix.memfd_create("plan", 1)
+    posix.write(plan_fd, wire.encode(launch.ops))
+    launch.fds[SLOT_PLAN] = plan_fd
+    launch.fds[SLOT_WORD] = posix.dup(launch.word_fd)
+    launch.outbox += (SLOT_PLAN, SLOT_WORD)
+    if launch.journal >= 0:
+        launch.fds[SLOT_JOURNAL] = posix.dup(launch.journal)
+        launch.outbox.append(SLOT_JOURNAL)
+
+
+def _start_init(launch, flags, preserve, raise_capabilities, cgroup):
     from pyoci.launch.run import sealed_init  # run imports this module
 
     exe = sealed_init()
@@ -111,17 +126,6 @@ def spawn(launch, flags, preserve, raise_capabilities, cgroup):
             if fd >= 0:
                 posix.close(fd)
     launch.begin()
-    if launch.word_fd < 0:
-        launch.word_fd = posix.memfd_create("word", 1)
-        posix.ftruncate(launch.word_fd, WORD_BYTES)
-    plan_fd = posix.memfd_create("plan", 1)
-    posix.write(plan_fd, wire.encode(launch.ops))
-    launch.fds[SLOT_PLAN] = plan_fd
-    launch.fds[SLOT_WORD] = posix.dup(launch.word_fd)
-    launch.outbox += (SLOT_PLAN, SLOT_WORD)
-    if launch.journal >= 0:
-        launch.fds[SLOT_JOURNAL] = posix.dup(launch.journal)
-        launch.outbox.append(SLOT_JOURNAL)
 
 
 def map_ids(launch, uid_map, gid_map, deny_setgroups):
@@ -138,6 +142,11 @@ def enter_cgroup(launch, lines, beside):
     if not launch.directories:
         launch.directories = dict(line.split("\t", 1) for line in lines)
     face.place(launch.directories, launch.pid, beside)
+
+
+def spawn_stand_in(launch):
+    """It waits for a plan that never comes, and ends when its channel does."""
+    _start_init(launch, 0, 0, 0, None)
 
 
 def start_scope(launch, bus, unit, slice_, lines, properties):
@@ -161,6 +170,13 @@ def start_scope(launch, bus, unit, slice_, lines, properties):
     launch.note_all([("inode", path, str(inode)) for path, inode in face.identities(made).items()])
     if not face.is_v2(directories):
         face.place(directories, launch.pid)
+
+
+def change_scope(launch, bus, unit, properties):
+    """After a restore: criu needs memory, and processes, that are not the container's."""
+    from pyoci.cgroup.unit import change  # only with the systemd driver
+
+    change(bus, unit, properties)
 
 
 def score_oom(launch, value):
@@ -257,5 +273,5 @@ DEEDS = {
     NUMBER[deed.__name__]: deed
     for deed in (claim, listen, make_directory, open_namespace, open_procfs, make_cgroup, delegate_cgroup, limit, spawn, map_ids, start_scope,
                  enter_cgroup, score_oom, clone_tree, hook, limit_process, send_console, send_pidfd, record, write_pid,
-                 make_mount_points, restore_namespaces, raise_loopback, restore_processes, resume_processes)
+                 spawn_stand_in, change_scope, make_mount_points, restore_namespaces, raise_loopback, restore_processes, resume_processes)
 }  # fmt: skip

@@ -98,6 +98,8 @@ def restore_namespaces(launch, images, work, rootfs, switches, values, mounts, i
             os.close(fd)
     launch.note("process", str(launch.criu.pid), str(start_time(launch.criu.pid)))
     face.place(launch.directories, launch.criu.pid)
+    if launch.pid:
+        launch.dismiss()  # the stand-in that held the scope
     options |= dict.fromkeys(switches, True) | dict(map(_option, values))
     # Its newer mount engine can't restore several binds that are slaves of one group of the host's mounts: the older one does.
     options |= {

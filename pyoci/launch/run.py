@@ -234,6 +234,13 @@ class Launch:
             pass
         self._reap()
 
+    def dismiss(self):
+        """End the stand-in: as if there had been no init yet."""
+        posix.close(self.channel)
+        self._reap()
+        posix.close(self.pidfd)
+        self.pid, self.pidfd, self.channel = 0, -1, -1
+
     def close(self):
         """Close every descriptor that is still held, and end a criu that is not done."""
         if self.criu:

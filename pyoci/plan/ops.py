@@ -40,6 +40,8 @@ TABLE = (
     ("write_pid", HOST, "path:s", "rename(2)", "write the pid file"),
 
     # --- act one of a restore: there is no init
+    ("spawn_stand_in", HOST, "", "clone3(2)", "start init with nothing to do: a scope of systemd can't be empty until criu is there"),
+    ("change_scope", HOST, "bus:s unit:s properties:l", "systemd.resource-control(5)", "have systemd limit the scope"),
     ("make_mount_points", HOST, "rootfs:s points:l", "mkdir(2)", "make the mount points that are missing in the rootfs"),
     ("restore_namespaces", HOST,
      "images:s work:s rootfs:s switches:l values:l mounts:l inherit:l join:l", "criu(8)",

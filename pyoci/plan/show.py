@@ -78,6 +78,8 @@ _TELLERS = {
     "send_pidfd": lambda a: f"send the pidfd to {a['socket']}",
     "record": lambda a: "store the record",
     "write_pid": lambda a: f"write the pid file {a['path']}",
+    "spawn_stand_in": lambda a: "start init with nothing to do, until criu is there",
+    "change_scope": lambda a: f"have systemd limit {a['unit']}" + _properties(a["properties"]),
     "make_mount_points": lambda a: "make the mount points that are missing",
     "restore_namespaces": lambda a: f"have criu make the namespaces of {a['images']}",
     "raise_loopback": lambda a: "bring lo up",

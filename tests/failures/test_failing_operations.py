@@ -178,7 +178,7 @@ def test_every_kind_of_operation_is_failed(tmp_path):
         case.close()
     assert {row[0] for row in TABLE} - found == {
         "undo", "clone_tree", "cgroup_view", "delegate_cgroup",
-        "make_mount_points", "restore_namespaces", "raise_loopback", "restore_processes", "resume_processes",
+        "spawn_stand_in", "change_scope", "make_mount_points", "restore_namespaces", "raise_loopback", "restore_processes", "resume_processes",
     }  # fmt: skip
 
 
