@@ -38,12 +38,11 @@ def defaults(host, facts):
         {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_QUIET, writable]},
         {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": [*_QUIET, writable]},
     ]  # fmt: skip
-    if facts.shm == "host":
-        made.append(_bind("/dev/mqueue", "/dev/mqueue", "rbind"))
-        made.append(_bind("/dev/shm", "/dev/shm", "rbind"))
-        return made
+    # Of whatever IPC namespace it is, the host's too, which need not have it mounted.
     made.append({"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": list(_QUIET)})
-    if facts.shm == "tmpfs":
+    if facts.shm == "host":
+        made.append(_bind("/dev/shm", "/dev/shm", "rbind"))
+    elif facts.shm == "tmpfs":
         size = host.get("ShmSize") or SHM_BYTES
         made.append({"destination": "/dev/shm", "type": "tmpfs", "source": "shm", "options": [*_QUIET, "mode=1777", f"size={size}"]})
     elif facts.shm:

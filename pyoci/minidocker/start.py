@@ -68,8 +68,8 @@ def start(store, container, *, wants=0, warn=None, is_restart=False):
         raise Conflict("cannot start a paused container, try unpause instead")
     monitor.check_installed()
     options = log_options(container)
-    bundle = prepare.prepare(store, container, warn)
     try:
+        bundle = prepare.prepare(store, container, warn)
         started, columns = _launch(store, container, bundle, {**options, "wants": wants | monitor.WANTS_RECORDED}, warn)
     except BaseException as error:
         _undo(store, container, error)
