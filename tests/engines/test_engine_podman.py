@@ -1,5 +1,6 @@
 """podman, conmon and buildah with pyoci as they are with runc."""
 
+import engine_image
 import pytest
 
 pytestmark = pytest.mark.needs("root", "init", "shim", "libseccomp", "busybox", "runc", "engines")
@@ -59,11 +60,37 @@ COMMANDS = {
                       + END, "^137$", 0),
     "pod": ("podman pod create --cgroup-parent $GROUP --name p$NAME --network none --infra-image $I --infra-command 'sleep 100' --infra-name i$NAME >/dev/null; "
             "podman --runtime $RT run --rm --cgroup-parent $GROUP --pod p$NAME $I ls /sys/class/net; podman pod rm -f -t 0 p$NAME >/dev/null", "^lo$", 0),
+    "pod of a file": (
+        "sed s/NAME/$NAME/g kube.yaml >$NAME.yaml; $PODMAN play kube --network none $NAME.yaml >/dev/null || exit 1; $PODMAN exec k$NAME-web portrait | grep -vE '^(HOSTNAME|where|/etc|/run|/proc/self)'; "
+        "$PODMAN exec k$NAME-other wget -qO- http://127.0.0.1/; podman logs k$NAME-other; $PODMAN pod pause k$NAME >/dev/null; podman inspect -f '{{.State.Status}}' k$NAME-web; "
+        "$PODMAN pod unpause k$NAME >/dev/null; $PODMAN play kube --down $NAME.yaml >/dev/null; podman pod ps -q | wc -l", "^hello from busybox\nsaid\npaused\n0$", 0),
+    "pod whose containers share": (
+        "$PODMAN pod create --cgroup-parent $GROUP --name p$NAME --network none --share net,ipc,uts,pid >/dev/null; $PODMAN run -d --cgroup-parent $GROUP --pod p$NAME --name $NAME $I sleep 1234 >/dev/null; "
+        "$RUN --pod p$NAME $I sh -c 'ps -o args | grep -c \"[s]leep 1234\"; readlink /proc/self/ns/net'; $PODMAN pod rm -f -t 0 p$NAME >/dev/null", "^1\nnet:\\[own", 0),
+    "health": (
+        f"$RUN_D --network none --health-cmd 'test -f /ok' --health-interval disable --health-retries 1 $I sh -c 'touch /ok; sleep 1000' >/dev/null; "
+        f"until $PODMAN healthcheck run $NAME; do :; done; podman exec $NAME rm /ok; $PODMAN healthcheck run $NAME; echo $?; {END}", "^1$", 0),
+    "logs": ("$RUN_D --network none $I sh -c 'echo out; echo err >&2; printf half' >/dev/null; podman wait $NAME; podman logs $NAME 2>err; echo; cat err; " + END, "^out\nhalf\nerr", 0),
+    "buildah": (
+        "exec 2>&1; c=$(buildah from --pull-never $I); buildah run --runtime $RT --hostname h $c portrait | grep -vE '^(HOSTNAME|where|TERM)' | sed s/buildah-buildah[0-9]*/GROUP/; buildah run --runtime $RT --user app $c sh -c 'id -u; exit 7'; echo $?; "
+        "buildah run --runtime $RT $c sh -c 'echo x >/made'; buildah run --runtime $RT $c cat /made; buildah rm $c >/dev/null", "^1000\n(.*\n)?7\nx$", 0),
 }  # fmt: skip
+
+
+KUBE = """
+apiVersion: v1
+kind: Pod
+metadata: {name: kNAME}
+spec:
+  containers:
+  - {name: web, image: IMAGE, imagePullPolicy: Never, command: [httpd, -f, -p, "80", -h, /www], resources: {limits: {memory: 64Mi, cpu: 500m}}, env: [{name: K, value: V}]}
+  - {name: other, image: IMAGE, imagePullPolicy: Never, command: [sh, -c, "echo said; exec sleep 1000"], securityContext: {runAsUser: 1000, readOnlyRootFilesystem: true}}
+"""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_ends_as_under_runc(podman, name):
+    (podman.place.folder / "kube.yaml").write_text(KUBE.replace("IMAGE", engine_image.NAME))
     script, wanted, status = COMMANDS[name]
     podman.same(script, wanted, status)
 
