@@ -64,6 +64,10 @@ mount --bind $1/shared $1/shared
 mount --make-shared $1/shared
 echo ready
 cat >/dev/null
+# Hierarchies that only this place has mounted are only cleaned here.
+kill -9 -1
+tries=50
+while find /sys/fs/cgroup -depth -type d -path "*/$2*" -exec rmdir {} + 2>&1 | grep -q . && [ $((tries -= 1)) -gt 0 ]; do sleep 0.1; done
 """
 
 
@@ -95,7 +99,7 @@ class Place:
         self.environment = {"PATH": PATH, "HOME": str(folder), "TMPDIR": str(folder), "LANG": "C.UTF-8"}
         self.first = subprocess.Popen(
             ["unshare", *(f"--{kind}" for kind in KINDS), "--fork", "--kill-child", "--propagation", "private", "--mount-proc",
-             "sh", "-c", SETUP, "sh", folder],
+             "sh", "-c", SETUP, "sh", folder, self.group],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self.environment, cwd=folder, text=True,
         )  # fmt: skip
         said = self.first.stdout.readline()

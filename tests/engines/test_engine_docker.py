@@ -161,3 +161,4 @@ def test_nothing_is_left_in_the_state_root(docker):
     docker.run("docker ps -aq | xargs -r docker rm -f", "pyoci")
     done = docker.run("find $PWD/exec /run -path '*runtime-*/moby/*' -o -path '*/runc/moby/*'", "pyoci")
     assert done.output == ""
+    assert docker.run(f"find /sys/fs/cgroup -type d -path '*/{docker.place.group}/*' -not -path '*/buildkit*'", "pyoci").output == ""

@@ -104,9 +104,9 @@ def test_image_is_built(podman):
                 "$RUN --network none localhost/built$RT_NAME", "^built\napp$")
 
 
-def test_checkpoint_is_refused_without_effect(podman):
-    """podman asks for the flag's existence by leaving out its value, and reads that from the error."""
+def test_checkpoint_ends_the_container_or_has_no_effect(podman):
+    """podman asks for the flag's existence by leaving out its value, and reads that from the error.  Many a criu does not start on this kernel."""
     done = podman.run("$RT restore --lsm-mount-context; $RT checkpoint --help >/dev/null; echo $?", "pyoci")
     assert "flag needs an argument" in done.output and done.output.endswith("\n0\n"), done
-    done = podman.run(UP + f"podman container checkpoint $NAME; podman inspect -f '{{{{.State.Status}}}}' $NAME; {END}", "pyoci")
-    assert "checkpoint is not supported by this release of pyoci" in done.output and "running" in done.output, done
+    done = podman.run(UP + f"podman container checkpoint $NAME >/dev/null 2>&1 && echo done; podman inspect -f '{{{{.State.Status}}}}' $NAME; {END}", "pyoci")
+    assert done.output in ("done\nexited\n", "running\n"), done
