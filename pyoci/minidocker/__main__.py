@@ -3,10 +3,15 @@
 import gc
 import sys
 
-gc.freeze()
+gc.set_threshold(50_000, 20, 20)  # a command lives for milliseconds; one that stays still collects
 tree = __file__[: -len("/pyoci/minidocker/__main__.py")]
+sys.path.insert(0, tree)  # for this import, of which all else is built in, no other folder is looked into
+
+from pyoci import hot  # noqa: E402
+
 sys.path[:1] = []
 sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
+hot.install()  # the runtime's modules from one file, where pyoci has written it
 
 from pyoci.minidocker.cli.main import entry  # noqa: E402
 

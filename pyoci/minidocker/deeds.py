@@ -15,8 +15,12 @@ import sys
 
 def _find_package():
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    sys.path[:1] = []  # this folder: its modules are the package's
+    sys.path[:1] = [tree]  # instead of this folder, whose modules are the package's
+    from pyoci import hot
+
+    sys.path[:1] = []
     sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
+    hot.install()
 
 
 def main(name, container_id):
