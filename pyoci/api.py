@@ -24,6 +24,12 @@ class Runtime:
         self.warn = warn or _no_warning
         self.systemd_cgroup = systemd_cgroup
 
+    @staticmethod
+    def load(*verbs):
+        """Import what these verbs (names of modules in runtime/) will need, while the caller has nothing better to do."""
+        for verb in verbs:
+            __import__(f"pyoci.runtime.{verb}")
+
     def create(self, container_id, bundle, **options):
         """Create a container whose process waits for start.  Options: see runtime.create.Options.  runtime.md#create"""
         from pyoci.runtime.create import Options, create

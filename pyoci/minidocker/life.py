@@ -13,7 +13,7 @@ from pyoci.minidocker import attach, containers, monitor
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError, NotFound
 from pyoci.minidocker.judge import signal_of
 from pyoci.minidocker.settle import finish, is_settled, refresh, settle, wait_gone
-from pyoci.minidocker.start import runtime_of
+from pyoci.minidocker.start import clear_half_made, runtime_of
 from pyoci.minidocker.start import start as start_locked
 
 STOP_S = 10
@@ -333,17 +333,6 @@ def remove(store, ref, *, force=False):
             container = containers.get(store, container.id)
         clear_half_made(store, container)
         containers.delete(container)
-
-
-def clear_half_made(store, container):
-    """What a killed start or settle may have left of a container that does not run."""
-    from pyoci.minidocker import prepare
-
-    runtime = runtime_of(store, container)
-    if os.path.ismount(container.rootfs) or runtime.has(container.id):
-        with contextlib.suppress(PyociError):
-            runtime.delete(container.id)
-        prepare.undo(store, container)
 
 
 def rename(store, ref, name):

@@ -105,6 +105,10 @@ class Pyoci:
         """The data of a stats event."""
         return self._call(self._api.stats, container_id)
 
+    def load(self, *verbs):
+        """Make ready for verbs that will be called soon."""
+        self._api.load(*verbs)
+
     def has(self, container_id):
         """Whether it has anything of that id."""
         return _is_folder(f"{self._root}/{container_id}")
@@ -234,6 +238,9 @@ class Program:
             from pyoci.minidocker.cgroup_stats import read  # a runtime without that command, such as crun
 
             return read(container_id, self.ps(container_id))
+
+    def load(self, *verbs):
+        """A program loads itself."""
 
     def has(self, container_id):
         return _is_folder(f"{self._root}/{container_id}")

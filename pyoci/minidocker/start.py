@@ -68,6 +68,7 @@ def start(store, container, *, wants=0, warn=None, is_restart=False):
         raise Conflict("cannot start a paused container, try unpause instead")
     monitor.check_installed()
     options = log_options(container)
+    clear_half_made(store, container)
     try:
         bundle = prepare.prepare(store, container, warn)
         started, columns = _launch(store, container, bundle, {**options, "wants": wants | monitor.WANTS_RECORDED}, warn)
@@ -104,9 +105,22 @@ def _undo(store, container, error):
         prepare.undo(store, container)
     except PyociError as left:
         error.add_note(str(left))
+    if container.host.get("AutoRemove") and not container.started_ns:
+        with contextlib.suppress(PyociError):
+            containers.delete(container)
+        return
     status = getattr(error, "exit_status", 128)
     with contextlib.suppress(PyociError), store.change() as db:
         container.update(db, error=str(error), exit_code=status if isinstance(error, StartFailed) else 128)
+
+
+def clear_half_made(store, container):
+    """What a killed start or settle may have left of a container that does not run."""
+    runtime = runtime_of(store, container)
+    if os.path.ismount(container.rootfs) or runtime.has(container.id):
+        with contextlib.suppress(PyociError):
+            runtime.delete(container.id)
+        prepare.undo(store, container)
 
 
 def log_options(container):
@@ -127,6 +141,8 @@ def _launch(store, container, bundle, options, warn):
     if pid == 0:
         _become_monitor_and_creator(store, container, bundle, wiring, options, command, environ)
     wiring.close_all_but(wiring.report[0])
+    if options["wants"] & monitor.WANTS_OWNING:
+        runtime_of(store, container).load("delete")  # for the end, while the creator works
     try:
         with open(wiring.report[0], encoding="utf-8", errors="surrogateescape") as report:
             text = report.read()

@@ -88,6 +88,34 @@ def test_start_whose_command_is_killed_is_recorded_by_the_monitor(place):
     assert place.get(container_id).exit_code == 137
 
 
+def test_start_that_was_killed_half_way_is_begun_anew(place):
+    container_id = place.create("sleep", "1000")
+    code = """
+    from pyoci.minidocker import monitor
+    monitor.Wiring = lambda *_: os.kill(os.getpid(), 9)
+    engine.start(sys.argv[4])
+"""
+    assert place.command(code, container_id).returncode == -9
+    assert os.path.ismount(place.get(container_id).rootfs)
+    assert "its file system is mounted" in place.engine.check()[0]
+    place.engine.start(container_id)
+    place.engine.stop(container_id, 0)
+    assert not os.path.ismount(place.get(container_id).rootfs)
+
+
+@pytest.mark.skipif(not os.environ.get("MINIDOCKER_MANY"), reason="needs MINIDOCKER_MANY: 200 containers take a minute")
+def test_two_hundred_containers_leave_the_host_as_it_was(place):
+    before = support.snapshot()
+    for start in range(0, 200, 20):
+        names = [place.up("sleep", "1000", name=f"one-{number}") for number in range(start, start + 20)]
+        for name in names:
+            place.engine.remove(name, force=True)
+        support.reap()
+    place.until(lambda: (support.reap(), not processes_of(place.roots))[1], "the end of every monitor")
+    support.assert_unchanged(before)
+    assert place.engine.check() == []
+
+
 def test_commands_killed_at_any_moment_leave_nothing_that_check_cannot_mend(place):
     chance = random.Random(4)
     scripts = [
@@ -162,6 +190,7 @@ def reboot(place):
     for folder in pathlib.Path("/sys/fs/cgroup").glob("*/minidocker/*"):
         if folder.is_dir() and folder.name in [container.id for container in containers.all_containers(place.store)]:
             place.until(lambda folder=folder: _removed(folder))
+    place.until(lambda: (support.reap(), not processes_of(place.roots))[1], "the end of every process")
     shutil.rmtree(place.roots.run)
     os.mkdir(place.roots.run)
 

@@ -55,6 +55,12 @@ def test_program_that_cannot_be_run_gives_dockers_status(place, command, status)
     assert place.get("web").status == "created"
 
 
+def test_rm_takes_away_what_could_not_be_started(place):
+    assert place.run("nosuch", name="web", AutoRemove=True).returncode == 127
+    assert containers.all_containers(place.store) == []
+    assert list(pathlib.Path(place.roots.data, "containers").iterdir()) == []
+
+
 def test_input_reaches_the_container(place, tmp_path):
     (tmp_path / "in").write_text("one\ntwo\n" * 10_000)
     with open(tmp_path / "in") as file:
