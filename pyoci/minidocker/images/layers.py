@@ -82,8 +82,12 @@ class Unfinished:
         os.mkdir(self.path, 0o700)
         self.lock = os.open(self.path, _FOLDER)
         fcntl.flock(self.lock, fcntl.LOCK_EX)
-        os.mkdir(f"{self.path}/diff")
-        os.chmod(f"{self.path}/diff", 0o755)
+        try:
+            os.mkdir(f"{self.path}/diff")
+            os.chmod(f"{self.path}/diff", 0o755)
+        except OSError:
+            self.discard()
+            raise
         self.diff = ""
         self.size = 0
         self.implied = []
