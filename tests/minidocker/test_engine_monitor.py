@@ -234,6 +234,35 @@ def test_keys_detach_and_the_container_goes_on(place):
     assert again.close() == 0
 
 
+def test_exec_has_a_terminal_of_its_own(place):
+    place.up("sleep", "1000", name="web")
+    code = "    status = engine.exec('web', {'Cmd': ['sh'], 'Tty': True, 'AttachStdin': True})\n"
+    typist = Typist(place, code)
+    typist.expect(b"# ")
+    typist.type(b"tty; exit 4\n")
+    typist.expect(b"/dev/pts/")
+    assert typist.close() == 4
+
+
+def test_exec_reads_our_input_only_where_it_is_asked_to(place, tmp_path):
+    place.up("sleep", "1000", name="web")
+    (tmp_path / "in").write_text("hello\n")
+    for asked, expected in ((True, "hello\n"), (False, "")):
+        code = f"    status = engine.exec('web', {{'Cmd': ['cat'], 'AttachStdin': {asked}}})\n"
+        with open(tmp_path / "in") as file:
+            assert place.command(code, stdin=file).stdout == expected
+
+
+def test_detached_exec_with_a_terminal_keeps_it(place):
+    place.up("sleep", "1000", name="web")
+    code = "    status = engine.exec('web', {'Cmd': ['sh', '-c', 'tty > /tmp/seen; sleep 1000'], 'Tty': True}, detach=True)\n"
+    assert place.command(code).returncode == 0
+    seen = pathlib.Path(place.get("web").rootfs, "tmp/seen")
+    place.until(lambda: seen.exists() and seen.read_text())
+    assert seen.read_text().startswith("/dev/pts/")
+    assert any("sleep 1000" in row[-1] and row[-2] for row in place.engine.top("web")["Processes"])
+
+
 def test_detach_keys_are_found_wherever_they_are_split():
     keys = DetachKeys(parse_keys(""))
     assert keys.feed(b"ab\x10") == (b"ab", False)
