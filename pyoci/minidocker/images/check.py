@@ -147,10 +147,16 @@ def _garbage(store):
 
 def _dead_folders(roots):
     """Layers on their way that nobody works on any more, and removed ones that are not gone yet."""
-    for name in _names(roots.layers):
-        path = f"{roots.layers}/{name}"
-        if name.startswith("gone-") or (name.startswith("new-") and not _is_locked(path)):
-            yield path
+    try:
+        gate = os.open(roots.layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
+    try:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        paths = [f"{roots.layers}/{name}" for name in _names(roots.layers) if name.startswith(("gone-", "new-"))]
+        return [path for path in paths if not _is_locked(path)]
+    finally:
+        os.close(gate)
 
 
 def _is_locked(path):

@@ -79,9 +79,14 @@ class Unfinished:
     def __init__(self, roots):
         os.makedirs(roots.layers, 0o700, exist_ok=True)
         self.path = f"{roots.layers}/new-{os.urandom(8).hex()}"
-        os.mkdir(self.path, 0o700)
-        self.lock = os.open(self.path, _FOLDER)
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        gate = os.open(roots.layers, _FOLDER)
+        try:
+            fcntl.flock(gate, fcntl.LOCK_SH)  # check.py holds it alone while it asks who is locked
+            os.mkdir(self.path, 0o700)
+            self.lock = os.open(self.path, _FOLDER)
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
+        finally:
+            os.close(gate)
         try:
             os.mkdir(f"{self.path}/diff")
             os.chmod(f"{self.path}/diff", 0o755)
