@@ -135,9 +135,11 @@ class Registry:
         if status == 403 or code == "DENIED":
             return RegistryProblem(f"{where}: {what}: denied{f': {message}' if message else ''}", hint=f"'minidocker login {self.registry}' may help", code="denied")
         if status == 404:
-            return RegistryProblem(f"{where}: {what}: not found{f': {message}' if message else ''}", hint="is the name right? A private one takes 'minidocker login' first", code="not found")
+            hint = "is the name right? A private one takes 'minidocker login' first"
+            return RegistryProblem(f"{where}: {what}: not found{f': {message}' if message else ''}", hint=hint, code="not found")
         if status == 429 or code == "TOOMANYREQUESTS":
-            return RegistryProblem(f"{where}: {what}: too many requests{f': {message}' if message else ''}", hint="wait, or log in: known users may ask for more", code="too many requests")
+            hint = "wait, or log in: known users may ask for more"
+            return RegistryProblem(f"{where}: {what}: too many requests{f': {message}' if message else ''}", hint=hint, code="too many requests")
         return RegistryProblem(f"{where}: {what}: HTTP status {status}{f': {message}' if message else ''}", code=code)
 
     def check(self):

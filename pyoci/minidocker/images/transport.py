@@ -167,7 +167,8 @@ def cert_folders(name):
 
 def _speaks_plainly(error):
     """Whether a TLS failure means that the other side speaks HTTP."""
-    return getattr(error, "reason", "") in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+    reasons = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG")
+    return getattr(error, "reason", "") in reasons
 
 
 def _tls_problem(name, error):
