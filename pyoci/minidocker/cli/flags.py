@@ -238,7 +238,7 @@ def _network(given):
     for flag in LATER:
         if given[flag]:
             raise BadRequest(f"--{flag}: networks and published ports are not in this release", hint="--network host shares the host's network")
-    networks = given["network"] + given["net"]
+    networks = [*(given["network"] or ()), *(given["net"] or ())]  # `update` has neither
     if len(networks) > 1:
         raise BadRequest(f"--network {networks[1]}: a container has one network in this release")
     return {"NetworkMode": networks[0]} if networks else {}
