@@ -115,6 +115,22 @@ def test_every_verb_against_a_delete_says_what_it_found(bundle, pyoci):
             pyoci.ok("delete", "--force", name)
 
 
+def test_all_verbs_at_once_on_one_id_leave_a_container_or_nothing(bundle, pyoci):
+    """Two of each in one moment: every loser has one line, both forced deletes succeed, and a last one ends it all."""
+    verbs = (("create", "--bundle", bundle.path), ("start",), ("kill", "KILL"), ("exec", "true"), ("pause",), ("resume",), ("state",), ("delete", "--force"))
+    for _ in range(ROUNDS // 2):
+        before = support.snapshot()
+        name = pyoci.new_id()
+        pyoci.start(bundle, name)
+        commands = [(*words, name) if words[0] in ("create", "delete") else (words[0], name, *words[1:]) for words in verbs]
+        done = race(pyoci, *commands, *commands)
+        won = [words[0] for (status, _), words in zip(done, commands * 2, strict=True) if status == 0]
+        assert won.count("delete") == 2 and won.count("create") <= 2, done  # a create may win after each delete
+        pyoci.ok("delete", "--force", name)
+        assert "does not exist" in pyoci.fails("state", name)
+        support.assert_unchanged(before)
+
+
 def test_killing_while_it_starts_ends_it(bundle, pyoci):
     for _ in range(ROUNDS):
         name = pyoci.create(bundle)
