@@ -65,7 +65,7 @@ mount --make-shared $1/shared
 echo ready
 cat >/dev/null
 # Hierarchies that only this place has mounted are only cleaned here.
-kill -9 -1
+kill -9 -1 2>&1 || true
 tries=50
 while find /sys/fs/cgroup -depth -type d -path "*/$2*" -exec rmdir {} + 2>&1 | grep -q . && [ $((tries -= 1)) -gt 0 ]; do sleep 0.1; done
 """
