@@ -83,6 +83,7 @@ def _check_container(store, container, problems):
         status = containers.status_of(now)
         if not os.path.isdir(now.folder):
             problems.tell(f"{name}: its folder {now.folder} is gone; remove it")
+        _check_errors(now, name, problems)
         if now.status in containers.ALIVE and not now.is_monitor_alive():
             what = "runs without its monitor" if now.is_process_alive() else "is recorded as running, but has ended"
             problems.tell(f"{name}: {what}", lambda: refresh(store, now))
@@ -90,6 +91,15 @@ def _check_container(store, container, problems):
             problems.tell(f"{name}: is recorded as restarting, but nothing will restart it", lambda: refresh(store, now))
         elif now.status not in (*containers.ALIVE, "restarting"):
             _check_stopped(store, now, name, problems)
+
+
+def _check_errors(container, name, problems):
+    """What the monitor's deeds had to say and nobody heard."""
+    path = f"{container.live}/errors"
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.read().splitlines()
+        if lines:
+            problems.tell(f"{name}: what its monitor started failed: {lines[-1]}", lambda: os.unlink(path))
 
 
 def _check_stopped(store, container, name, problems):

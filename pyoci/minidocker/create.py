@@ -87,6 +87,17 @@ def _fits(image, platform):
     return config.get("os", "linux") == system and config.get("architecture", "") == architecture and (not variant or config.get("variant", "") == variant)
 
 
+def _platform_warning(image, platform):
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    theirs = image.config.get("architecture") or machine
+    if platform or theirs == machine:
+        return []
+    return [
+        f"The requested image's platform ({image.config.get('os', 'linux')}/{theirs}) does not match the detected host platform (linux/{machine}) "
+        "and no specific platform was requested"
+    ]
+
+
 def create(store, body, name="", *, runtime="", pull="missing", platform="", progress=None):
     """Create a container.  Returns Created; raises BadRequest, Conflict, NotFound, and then nothing is left."""
     if name:
@@ -94,6 +105,7 @@ def create(store, body, name="", *, runtime="", pull="missing", platform="", pro
         containers.refuse_taken_name(store.db, name)
     warnings = judge(body)
     image = find_image(store, body, pull=pull, platform=platform, progress=progress)
+    warnings += _platform_warning(image, platform)
     made = merge(body, image.config.get("config") or {})
     host = made["HostConfig"] = dict(body.get("HostConfig") or {})
     if runtime:

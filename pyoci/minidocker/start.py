@@ -18,6 +18,7 @@ from pyoci.minidocker import containers, health, monitor, prepare
 from pyoci.minidocker.errors import Conflict, MiniDockerError
 from pyoci.minidocker.runtimes import open_runtime
 
+FORMAT_HINT = "the program is for another machine, or a script without #! in its first line; --platform chooses an image's platform"
 LONGEST_SOCKET = 107  # unix(7), sun_path
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -178,7 +179,7 @@ def _read_report(text, wiring, monitor_pid, warn):
         return Started(wiring.link, int(pid)), columns
     if last:
         _, status, message = last.split(" ", 2)
-        raise StartFailed(message, int(status))
+        raise StartFailed(message, int(status), FORMAT_HINT if "exec format error" in message.lower() else "")
     raise StartFailed("the process that calls the runtime was killed", 125)
 
 

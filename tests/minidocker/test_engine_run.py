@@ -7,6 +7,7 @@ import pytest
 
 from pyoci.minidocker import containers
 from pyoci.minidocker.errors import BadRequest, Conflict, NotFound
+from pyoci.minidocker.start import StartFailed
 
 pytestmark = pytest.mark.needs("root")
 
@@ -113,6 +114,23 @@ def test_image_without_a_command_is_refused(place):
     add_image(place.store, "docker.io/library/empty:latest", Cmd=None)
     with pytest.raises(BadRequest, match="no command specified"):
         place.create(image="empty")
+
+
+def test_image_for_another_machine_is_told_and_its_failure_explained(place, tmp_path):
+    from minidocker_place import add_image
+
+    add_image(place.store, "docker.io/library/foreign:latest", Labels={"a": "b"})
+    row = place.store.db.execute("select id, config from images where config like '%\"a\"%'").fetchone()
+    with place.store.change() as db:
+        db.execute("update images set config = ? where id = ?", (row["config"].replace('"amd64"', '"s390x"'), row["id"]))
+    made = place.engine.create(place.body("true", image="foreign"))
+    assert "does not match the detected host platform" in made.warnings[0]
+    (tmp_path / "program").write_bytes(b"\x7fELF\x02\x02\x01" + b"\0" * 100)
+    (tmp_path / "program").chmod(0o755)
+    container_id = place.create("/program", Binds=[f"{tmp_path / 'program'}:/program"])
+    with pytest.raises(StartFailed) as caught:
+        place.engine.start(container_id)
+    assert caught.value.exit_status == 126 and "for another machine" in caught.value.hint
 
 
 def test_container_holds_no_descriptor_of_the_engine(place):
