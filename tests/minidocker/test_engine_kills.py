@@ -219,3 +219,37 @@ def test_after_a_reboot_policies_hold(place):
     assert containers.status_of(place.get("always")) == "running"
     assert {place.get(name).status for name in ("stopped", "never")} == {"exited"}
     assert place.engine.check() == []
+
+
+def test_full_disk_is_one_clear_error_and_loses_nothing(place, tmp_path):
+    """Whatever is left on the disk, from nothing to enough: a container runs whole, or an error says why, and afterwards nothing is wrong."""
+    from minidocker_place import Place
+
+    small = tmp_path / "small"
+    small.mkdir()
+    support.mount("small", small, "tmpfs", data="size=4m")
+    try:
+        full = Place(small)
+        outcomes = []
+        for pages in (0, 1, 2, 3, 4, 6, 8, 10, 14, 20, 40):
+            filler = small / "filler"
+            with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(4096))
+            os.truncate(filler, filler.stat().st_size - 4096 * pages)
+            done = full.run("echo", "hi", name=f"with-{pages}")
+            outcomes.append(done.returncode)
+            assert done.stdout == "hi\n" or (done.returncode and len(done.stderr.splitlines()) == 1), (pages, done.returncode, done.stdout, done.stderr)
+            assert "internal error" not in done.stderr and "Traceback" not in done.stderr, done.stderr
+            filler.unlink()
+            check.YOUNG_S, before = 0, check.YOUNG_S
+            try:
+                place.until(lambda: (support.reap(), not full.engine.check(heal=True))[1], "a healthy place")
+            finally:
+                check.YOUNG_S = before
+        assert outcomes[-1] == 0 and outcomes[0] != 0
+        full.clean()
+        full.engine.close()
+        place.until(lambda: (support.reap(), not processes_of(full.roots))[1], "the end of every monitor")
+    finally:
+        support.umount(small)
