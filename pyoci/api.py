@@ -14,15 +14,17 @@ class Runtime:
 
     root      absolute path of the state directory's root
     warn      callable(str) for what is left out and went on, or None
+    rootless  whether a container does without cgroups where they can't be made; None: whoever is not the host's root
     systemd_cgroup   create has systemd make the cgroups; the other verbs know it from the container
     """
 
-    __slots__ = ("root", "warn", "systemd_cgroup")
+    __slots__ = ("root", "warn", "systemd_cgroup", "rootless")
 
     def __init__(self, root="/run/pyoci", *, systemd_cgroup=False, rootless=None, warn=None):
         self.root = root.rstrip("/") or "/"
         self.warn = warn or _no_warning
         self.systemd_cgroup = systemd_cgroup
+        self.rootless = rootless
 
     @staticmethod
     def load(*verbs):
@@ -34,7 +36,7 @@ class Runtime:
         """Create a container whose process waits for start.  Options: see runtime.create.Options.  runtime.md#create"""
         from pyoci.runtime.create import Options, create
 
-        given = Options(systemd_cgroup=self.systemd_cgroup, **options)
+        given = Options(systemd_cgroup=self.systemd_cgroup, rootless=self.rootless, **options)
         container, launch = create(self.root, container_id, bundle, given, self.warn)
         container.unlock()
         launch.close()
@@ -60,7 +62,7 @@ class Runtime:
         from pyoci.runtime.create import Options
         from pyoci.runtime.run import run
 
-        given = Options(detach=detach, starts=True, systemd_cgroup=self.systemd_cgroup, **options)
+        given = Options(detach=detach, starts=True, systemd_cgroup=self.systemd_cgroup, rootless=self.rootless, **options)
         return run(self.root, container_id, bundle, given, self.warn, keep=keep, no_subreaper=no_subreaper)
 
     def exec(self, container_id, process, **options):
@@ -181,4 +183,4 @@ class Runtime:
         options.setdefault("detach", False)
         bundle = real_bundle(bundle)
         _, config = read_bundle(bundle)
-        return make_plan(self.root, container_id, bundle, config, Options(systemd_cgroup=self.systemd_cgroup, **options), self.warn)[0]
+        return make_plan(self.root, container_id, bundle, config, Options(systemd_cgroup=self.systemd_cgroup, rootless=self.rootless, **options), self.warn)[0]

@@ -133,7 +133,13 @@ def install():
 
 def _is_ours(facts, length):
     """Whether the file is whole, and nobody else's to write: where the umask was 0, its folder may be open to all."""
-    return length <= facts.st_size and not facts.st_mode & 0o022 and facts.st_uid in (0, posix.geteuid())
+    return length <= facts.st_size and not facts.st_mode & 0o022 and (facts.st_uid in (0, posix.geteuid()) or _is_folders(facts))
+
+
+def _is_folders(facts):
+    """In a user namespace root's files have no owner to be seen: then the file is its folder's, where nobody else may make one."""
+    folder = posix.stat(f"{FOLDER}/__pycache__")
+    return folder.st_uid == facts.st_uid and not folder.st_mode & 0o022
 
 
 def _read():

@@ -15,6 +15,9 @@ from pyoci.hot import EXTENSIONS, FILE, FOLDER, GROUPS, HEAD_BYTES, MAGIC
 
 def renew():
     """Write the file anew from the sources; silently not where that is forbidden."""
+    folder = os.path.dirname(FILE)
+    if not os.access(folder if os.path.isdir(folder) else FOLDER, os.W_OK, effective_ids=True):
+        return  # as for most users: before the sources are compiled in vain at each command
     found = {}
     for folder, folders, names in os.walk(FOLDER):
         folders[:] = [name for name in folders if name not in ("__pycache__", "minidocker", "tools")]

@@ -32,6 +32,13 @@ def succeed(*command):
         raise Missing((done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}"])[-1])
 
 
+def unprivileged_userns():
+    """A user who is not root may make a user namespace, and may read this tree."""
+    drop = ("setpriv", "--reuid=61234", "--regid=61234", "--clear-groups")
+    succeed(*drop, "unshare", "--user", "--map-root-user", "true")
+    succeed(*drop, pathlib.Path(sys.executable).parent / "pyoci", "--version")
+
+
 def program(name):
     """A probe: the program is on PATH."""
 
@@ -177,6 +184,7 @@ def all_capabilities():
 ABILITIES = {
     "root": root,
     "userns": unshare("--user", "--map-root-user"),
+    "unprivileged_userns": unprivileged_userns,
     "timens": unshare("--time"),
     "cgroupns": unshare("--cgroup"),
     "netns": unshare("--net"),

@@ -220,15 +220,15 @@ def _cgroup2_of(pid, directory):
 
 
 def processes(directories):
-    """Sorted pids of the whole subtree; empty when the cgroup is gone. Raises SyscallError."""
-    return sorted(_processes_below(_main(directories)))
+    """Sorted pids of the whole subtree; empty when the cgroup is gone, or there is none. Raises SyscallError."""
+    return [] if not directories else sorted(_processes_below(_main(directories)))
 
 
 def _main(directories):
     """The hierarchy that stands for the container: v2's only one, else the freezer's, else that of devices."""
     if is_v2(directories):
         return directories[""]
-    return directories.get("freezer") or directories["devices"]
+    return directories.get("freezer") or directories.get("devices") or next(iter(directories.values()))
 
 
 def _processes_below(path):
@@ -266,6 +266,8 @@ def kill_all(directories, signal):
     """Send a signal to every process of the subtree, so that none escapes by forking: v2 cgroup.kill for SIGKILL, otherwise
     frozen first and thawed after. A cgroup that was frozen is thawed after SIGKILL (which acts in no frozen v1 cgroup) and
     stays frozen after any other. The caller is never signalled. Raises SyscallError. cgroup-v2.rst"""
+    if not directories:
+        return
     inside = getpid() in processes(directories)
     if signal == SIGKILL and is_v2(directories) and not inside and _try_write(f"{directories['']}/cgroup.kill", "1"):
         return

@@ -105,18 +105,18 @@ def conventional_mounts(hierarchies):
     return mounts
 
 
-def directories(layout, cgroups_path, container_id):
+def directories(layout, cgroups_path, container_id, is_tolerant=False):
     """The container's cgroups, controller -> absolute directory; on v2 the one key is "".
 
     An absolute `cgroups_path` starts at the mount point; a relative one, or the id where it is empty, below the runtime's
     own cgroup (v1) or beside it (v2: a cgroup with processes of its own can't have controllers below it). `..` never leads
-    out. Raises ConfigError, and UnsupportedConfig without a devices controller. config-linux.md#cgroups-path
+    out. Raises ConfigError, and UnsupportedConfig without a devices controller unless `is_tolerant`. config-linux.md#cgroups-path
     """
     inner = _inner_path(cgroups_path, container_id)
     if layout.version == 2:
         base = "" if cgroups_path.startswith("/") else clean(layout.own[UNIFIED]).rpartition("/")[0]
         return {UNIFIED: _join(MOUNT_POINT, base + inner)}
-    if "devices" not in layout.controllers:
+    if "devices" not in layout.controllers and not is_tolerant:
         raise UnsupportedConfig("linux.cgroupsPath", "this host has no devices cgroup controller, so devices would be open to all")
     found = {}
     for name in layout.own:
@@ -126,6 +126,12 @@ def directories(layout, cgroups_path, container_id):
         base = "" if cgroups_path.startswith("/") else _below_root(layout.own[name], root)
         found[name] = _join(point, base + inner)
     return found
+
+
+def own_directory(layout, name):
+    """The directory of the caller's own cgroup."""
+    point, root = layout.mounts[name]
+    return _join(point, _below_root(layout.own[name], root))
 
 
 def clean(path):

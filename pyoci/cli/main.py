@@ -174,8 +174,9 @@ def root_directory(settings, make=False):
     if "root" in settings:
         return settings["root"]
     runtime_directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    if not runtime_directory or (posix.geteuid() == 0 and not _root_of_a_user_namespace()):
+    if posix.geteuid() == 0 and not (runtime_directory and _root_of_a_user_namespace()):
         return "/run/pyoci"
+    runtime_directory = runtime_directory or _runtime_directory()
     root = f"{runtime_directory}/pyoci"
     if make:
         try:
@@ -191,14 +192,21 @@ def root_directory(settings, make=False):
 def _root_of_a_user_namespace():
     if posix.environ.get(b"USER") == b"root":
         return False
+    from pyoci.kernel.proc import in_user_namespace  # only where XDG_RUNTIME_DIR is set
+
+    return in_user_namespace()
+
+
+def _runtime_directory():
+    """What pam_systemd(8) makes for a user, who may have lost the variable (su, sudo, cron).  Raises UsageError."""
+    path = f"/run/user/{posix.geteuid()}"
     try:
-        fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
+        found = posix.stat(path)
     except OSError:
-        return False
-    try:
-        return posix.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
-    finally:
-        posix.close(fd)
+        found = None
+    if found is None or found.st_uid != posix.geteuid():
+        raise UsageError(f"where to keep the state of containers: XDG_RUNTIME_DIR is not set, and {path} is not there; set it, or give --root")
+    return path
 
 
 # Output

@@ -27,7 +27,7 @@ GLOBAL = (
     ("log-format", "", TEXT, "text|json", "format of log records (default: text)"),
     ("debug", "", SWITCH, "", "log debug records, and show the traceback of an error"),
     ("systemd-cgroup", "", SWITCH, "", "have systemd make the cgroups; cgroupsPath is then SLICE:PREFIX:NAME"),
-    ("rootless", "", TEXT, "true|false|auto", "accepted as runc does; containers without root are not supported yet"),
+    ("rootless", "", TEXT, "true|false|auto", "whether a container may do without cgroups where they can't be made (default: auto, whoever is not the host's root)"),
     ("criu", "", TEXT, "PATH", ""),  # go-runc may still pass it; runc 1.4 removed it
     ("version", "v", SWITCH, "", "print the version"),
     ("help", "h", SWITCH, "", "show help"),

@@ -23,13 +23,14 @@ class Facts:
     has_kcore     /proc/kcore exists
     seccomp       (flags, filter) resolved by the caller, or None
     manager       cgroup.systemd.Manager where systemd makes the cgroups, or None
+    rootless      rootless.Rootless where the caller is not the host's root, or None
     without       names of the labels whose security module this host does not have
     no_pivot, no_new_keyring, preserve_fds, listen_fds, pid_file, console_socket, pidfd_socket
     notify        the state directory, where the caller wants to be notified of readiness (NOTIFY_SOCKET), or ""
     """
 
     __slots__ = ("layout", "kernel", "rootfs", "has_kcore", "seccomp", "no_pivot", "no_new_keyring", "preserve_fds", "listen_fds",
-                 "pid_file", "console_socket", "pidfd_socket", "notify", "without", "manager")  # fmt: skip
+                 "pid_file", "console_socket", "pidfd_socket", "notify", "without", "manager", "rootless")  # fmt: skip
 
     def __init__(self, layout, kernel, rootfs, has_kcore=True, seccomp=None):
         self.layout = layout
@@ -41,7 +42,11 @@ class Facts:
         self.preserve_fds = self.listen_fds = 0
         self.pid_file = self.console_socket = self.pidfd_socket = self.notify = ""
         self.without = ()
-        self.manager = None
+        self.manager = self.rootless = None
+
+    def cgroups(self, linux, container_id):
+        """The directories that the container is to have."""
+        return cgroup_directories(self.layout, linux.get("cgroupsPath") or "", container_id, bool(self.rootless and self.rootless.tolerant))
 
 
 class Slots:
@@ -86,8 +91,15 @@ def compile_container(container_id, bundle, config, facts):
     spaces = namespaces.Namespaces(linux, slots)
     preserve = facts.preserve_fds + facts.listen_fds
     scope = _Scope(config, container_id, facts) if facts.manager else None
-    directories = scope.directories if scope else cgroup_directories(facts.layout, linux.get("cgroupsPath") or "", container_id)
-    before, after = _split(writes(scope.resources if scope else linux.get("resources") or {}, facts.layout))
+    directories = scope.directories if scope else facts.cgroups(linux, container_id)
+    limits = writes(scope.resources if scope else linux.get("resources") or {}, facts.layout)
+    keep_groups = False
+    if facts.rootless:
+        from pyoci.compile import rootless  # root's containers do without
+
+        config, keep_groups = rootless.judge(config, spaces, facts.rootless, plan.warnings)
+        directories, limits = rootless.cgroups(directories, limits, linux, facts.rootless)
+    before, after = _split(limits)
 
     ops.append(Op("claim", "default", container_id, bundle, facts.rootfs))
     ops.append(Op("listen", "default", SLOT_GATE))
@@ -95,17 +107,19 @@ def compile_container(container_id, bundle, config, facts):
         ops.append(Op("make_directory", "default", "notify", 0o755))
     delegation = _delegation(config, linux, spaces) if facts.layout.version == 2 else []
     into = None
-    if not scope:
+    if facts.rootless and facts.rootless.unprivileged:
+        delegation = []  # a file's owner can't give it away
+    if not scope and directories:
         into, after = _make_cgroup(ops, directories, delegation, before, after, facts.layout.version)
     labels = process.labels(config.get("process") or {}, "process", facts.without, slots.take)
     ops.extend(labels[:1])
-    road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel, into)
+    road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel, into, facts.rootless)
     _score(ops, config.get("process") or {})
-    namespaces.enter(ops, spaces, linux, road)
+    namespaces.enter(ops, spaces, linux, road, facts.rootless)
     if scope:
         entered, after = scope.start(ops, delegation, before + after)
     else:
-        entered = -1 if into else _place(ops, directories, after)
+        entered = -1 if into or not directories else _place(ops, directories, after)
     wait = _Waiting(spaces, entered)
     ops.append(Op("new_session", "default"))
     if not facts.no_new_keyring:
@@ -114,10 +128,10 @@ def compile_container(container_id, bundle, config, facts):
     seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait), plan.warnings, _mount_label(linux, spaces, facts))
     if facts.notify:
         mounts.notify(ops, f"{facts.notify}/notify")
-    devices(ops, config, linux, spaces, facts.has_kcore)
+    devices(ops, config, linux, spaces, facts.has_kcore, bool(facts.rootless and facts.rootless.nested))
     wait(ops)
     _wait_for_all(ops, entered, after)
-    _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots, labels[1:])
+    _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots, labels[1:], keep_groups)
     _later_acts(plan, config)
     return plan
 
@@ -206,7 +220,7 @@ def _score(ops, config_process):
 def _place(ops, directories, limits):
     """Overlapped: the first write to a v1 cgroup.procs waits for the kernel's RCU, while init mounts."""
     ops.append(
-        Op("enter_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()], 0, overlapped=True)
+        Op("enter_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()], 0, 0, overlapped=True)
     )
     index = len(ops) - 1
     _limit(ops, limits, True)
@@ -225,7 +239,7 @@ def _mount_label(linux, spaces, facts):
     return mounts.Label(label, spaces) if label else None
 
 
-def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots, labels):
+def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, slots, labels, keep_groups):
     ops = plan.create
     one = config.get("process")
     hooks = config.get("hooks") or {}
@@ -242,7 +256,7 @@ def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, sl
     if one:
         process.limits(ops, one, "process")
         process.identity(ops, one, "process", process.capability_masks(one), facts.seccomp, facts.preserve_fds + facts.listen_fds,
-                         labels=labels)  # fmt: skip
+                         keep_groups=keep_groups, labels=labels)  # fmt: skip
     if console_slot >= 0:
         ops.append(Op("send_console", "process.terminal", facts.console_socket, console_slot))
     if facts.pidfd_socket:

@@ -10,11 +10,11 @@ DEFAULT = (("/dev/null", 1, 3), ("/dev/zero", 1, 5), ("/dev/full", 1, 7), ("/dev
 LINKS = (("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"), ("/dev/stdout", "/proc/self/fd/1"), ("/dev/stderr", "/proc/self/fd/2"))
 
 
-def devices(ops, config, linux, namespaces, has_kcore):
+def devices(ops, config, linux, namespaces, has_kcore, is_nested=False):
     """Nodes, made; in a user namespace, where mknod is refused, bound from the host.  Nothing where /dev is the host's."""
     if _dev_is_bound(config):
         return
-    bound = namespaces.has(CLONE_NEWUSER)
+    bound = is_nested or namespaces.has(CLONE_NEWUSER)
     asked = linux.get("devices") or ()
     paths = set()
     for index, device in enumerate(asked):
@@ -42,7 +42,7 @@ def _dev_is_bound(config):
 def _node(ops, origin, path, device, bound):
     kind = TYPES[device["type"]]
     major, minor = device.get("major") or 0, device.get("minor") or 0
-    if bound:
+    if bound and kind != TYPES["p"]:
         ops.append(Op("bind_device", origin, path, kind, major, minor, path, -1))
         return
     mode = device.get("fileMode")

@@ -16,13 +16,15 @@ class Joining:
     root            path to chroot to where the mount namespace is the runtime's own, or ""
     seccomp         (flags, filter) or None
     keep_groups     setgroups is denied in the user namespace
+    unprivileged    the caller has no privilege before it has joined the user namespace
+    rootless        nor on the host, where it is not the host's root
     keyring         name of a new session keyring, or "" for the caller's
     without         names of the labels whose security module this host does not have
     preserve_fds, console_socket, pidfd_socket
     """
 
     __slots__ = ("namespaces", "directories", "pid", "root", "seccomp", "keep_groups", "keyring", "preserve_fds", "console_socket",
-                 "pidfd_socket", "without")  # fmt: skip
+                 "pidfd_socket", "without", "unprivileged", "rootless")  # fmt: skip
 
     def __init__(self, namespaces, directories, pid):
         self.namespaces = namespaces
@@ -30,7 +32,7 @@ class Joining:
         self.pid = pid
         self.root = self.keyring = self.console_socket = self.pidfd_socket = ""
         self.seccomp = None
-        self.keep_groups = False
+        self.keep_groups = self.unprivileged = self.rootless = False
         self.preserve_fds = 0
         self.without = ()
 
@@ -44,26 +46,28 @@ def compile_exec(process, facts):
         ops.append(Op("open_namespace", "default", flag, path, slots[flag]))
     labels = compile_process.labels(process, "process", facts.without, lambda: SLOT_FREE + len(slots) + 1)
     ops.extend(labels[:1])
-    ops.append(Op("spawn", "default", 0, facts.preserve_fds, 0, None))
+    ops.append(Op("spawn", "default", 0, facts.preserve_fds, 0, None, int(facts.rootless)))
     score = process.get("oomScoreAdj")
     if score is not None:
         ops.append(Op("score_oom", "process.oomScoreAdj", score))
     lines = [f"{name}\t{path}" for name, path in facts.directories.items()]
-    ops.append(Op("enter_cgroup", "default", lines, facts.pid, overlapped=True))
-    entered = len(ops) - 1
+    entered = -1
+    if lines:
+        ops.append(Op("enter_cgroup", "default", lines, facts.pid, int(facts.rootless), overlapped=True))
+        entered = len(ops) - 1
     if facts.root:
         ops.append(Op("open_rootfs", "default", facts.root, 0))
-    for flag, slot in slots.items():
-        if flag != CLONE_NEWUSER:
-            ops.append(Op("join", "default", flag, slot))
+    joins = [Op("join", "default", flag, slot) for flag, slot in slots.items() if flag != CLONE_NEWUSER]
+    user = []
     if CLONE_NEWUSER in slots:
-        # Last: until then init is the host's root, who may join any of them.
-        ops.append(Op("join", "default", CLONE_NEWUSER, slots[CLONE_NEWUSER]))
-        ops.append(Op("become_root", "default"))
+        user = [Op("join", "default", CLONE_NEWUSER, slots[CLONE_NEWUSER]), Op("become_root", "default")]
+    # Last: until then init is the host's root, who may join any of them; a user gets the right to by joining that one.
+    ops.extend(user + joins if facts.unprivileged else joins + user)
     if facts.root:
         ops.append(Op("change_root", "default"))
     # The limits hold before anything of the container's runs.
-    ops.append(Op("wait_for", "default", entered))
+    if entered >= 0:
+        ops.append(Op("wait_for", "default", entered))
     if CLONE_NEWPID in slots:
         # Only now does it show in the container's /proc: init, sealed, inside, and limited; never this program (CVE-2019-5736).
         ops.append(Op("clone_again", "default"))

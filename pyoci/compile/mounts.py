@@ -4,6 +4,7 @@ The kernel resolves every target below the rootfs when init acts.  config.md#mou
 """
 
 from pyoci.cgroup.layout import clean as clean_by_letters
+from pyoci.cgroup.layout import own_directory
 from pyoci.errors import ConfigError
 from pyoci.kernel.calls import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNS
 from pyoci.plan.plan import Op
@@ -170,8 +171,10 @@ class CgroupMounts:
         """A mount of type cgroup (config-linux.md#cgroup-ownership; cgroup_namespaces(7))."""
         self.wait(ops)
         attributes = options.attr_set | options.rattr_set
+        if not self.directories:
+            attributes |= MOUNT_ATTR_RDONLY  # what is shown is the caller's own (CVE-2023-25809)
         if self.layout.version == 2:
-            directory = self.directories.get("") or "/sys/fs/cgroup"
+            directory = self.directories.get("") or own_directory(self.layout, "")
             ops.append(Op("cgroup_view", origin, target, "cgroup", directory, -1, attributes))
             return
         writable = attributes & ~MOUNT_ATTR_RDONLY
@@ -194,7 +197,7 @@ class CgroupMounts:
             data = ["none", names[0], "xattr"] if "=" in names[0] else list(names)
             ops.append(Op("mount", origin, "cgroup", "cgroup", inside, attributes, [], data, 0, 0))
         else:
-            source = self.directories.get(names[0]) or point
+            source = self.directories.get(names[0]) or own_directory(self.layout, names[0])
             ops.append(Op("bind", origin, source, inside, -1, 1, attributes, options.attr_clr, 0, 0, 0))
 
 

@@ -63,7 +63,7 @@ class Namespaces:
         return -1
 
 
-def spawn(ops, namespaces, linux, preserve, kernel, cgroup):
+def spawn(ops, namespaces, linux, preserve, kernel, cgroup, rootless=None):
     """Open what is joined, start init, and write the maps: HOST's part, and INIT's steps into its namespaces."""
     for flag, path, origin, slot in namespaces.joined:
         ops.append(Op("open_namespace", origin, flag, path, slot))
@@ -73,23 +73,26 @@ def spawn(ops, namespaces, linux, preserve, kernel, cgroup):
     late_time = namespaces.new & CLONE_NEWTIME and kernel < TIME_AT_EXECVE
     slow = joins_user or late_time or (others and new & CLONE_NEWUSER)
     makes_user = new & CLONE_NEWUSER
-    ops.append(Op("spawn", ORIGIN, 0 if slow else new, preserve, int(bool(makes_user and not slow)), cgroup))
+    ops.append(Op("spawn", ORIGIN, 0 if slow else new, preserve, int(bool(makes_user and not slow)), cgroup, int(bool(rootless))))
     if makes_user and not slow:
-        _map_ids(ops, linux)
+        _map_ids(ops, linux, rootless)
     return slow, others, makes_user, late_time
 
 
-def enter(ops, namespaces, linux, road):
+def enter(ops, namespaces, linux, road, rootless=None):
     """INIT's way into the namespaces."""
     slow, others, makes_user, late_time = road
-    _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_time)
+    _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_time, rootless)
     if namespaces.new & CLONE_NEWTIME and not late_time:
         ops.append(Op("unshare", ORIGIN, CLONE_NEWTIME))
 
 
-def _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_time):
-    for flag, _, origin, slot in others:
-        ops.append(Op("join", origin, flag, slot))
+def _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_time, rootless):
+    joins = [Op("join", origin, flag, slot) for flag, _, origin, slot in others]
+    # Without privilege the user namespace gives the right to join the others, so it comes first.
+    user_first = slow and rootless and rootless.unprivileged
+    if not user_first:
+        ops.extend(joins)
     joins_pid = namespaces.joins(CLONE_NEWPID) >= 0
     if not slow:
         if makes_user:
@@ -101,11 +104,13 @@ def _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_tim
     user_slot = namespaces.joins(CLONE_NEWUSER)
     if makes_user:
         ops.append(Op("unshare", ORIGIN, CLONE_NEWUSER))
-        _map_ids(ops, linux)
+        _map_ids(ops, linux, rootless)
     elif user_slot >= 0:
         ops.append(Op("join", ORIGIN, CLONE_NEWUSER, user_slot))
     if makes_user or user_slot >= 0:
         ops.append(Op("become_root", "linux.uidMappings" if makes_user else ORIGIN))
+    if user_first:
+        ops.extend(joins)
     if late_time:
         new |= CLONE_NEWTIME
     if new:
@@ -114,7 +119,7 @@ def _join_and_unshare(ops, namespaces, linux, slow, others, makes_user, late_tim
         ops.append(Op("clone_again", ORIGIN))
 
 
-def _map_ids(ops, linux):
+def _map_ids(ops, linux, rootless):
     uid_map = id_map(linux.get("uidMappings") or ())
     gid_map = id_map(linux.get("gidMappings") or ())
     if not uid_map or not gid_map:
@@ -123,7 +128,13 @@ def _map_ids(ops, linux):
             "a new user namespace needs id mappings",
             "config-linux.md#user-namespace-mappings",
         )
-    ops.append(Op("map_ids", "linux.uidMappings", uid_map, gid_map, 0))
+    deny, tools = 0, ("", "")
+    if rootless and rootless.unprivileged:
+        from pyoci.compile.rootless import maps_own_id  # only without privilege
+
+        own_uid, own_gid = maps_own_id(linux["uidMappings"], rootless.euid), maps_own_id(linux["gidMappings"], rootless.egid)
+        deny, tools = int(own_gid), ("" if own_uid else rootless.uid_tool, "" if own_gid else rootless.gid_tool)
+    ops.append(Op("map_ids", "linux.uidMappings", uid_map, gid_map, deny, *tools))
 
 
 def id_map(mappings):

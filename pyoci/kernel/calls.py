@@ -30,10 +30,10 @@ def _checked(value, call, on=""):
 _SPAWN_STAGES = ("clone3", "capset", "close_range", "execveat")
 
 
-def spawn(flags, *, exe_fd, channel_fd, channel_number, cgroup_fd=-1, raise_capabilities=False):
-    """Start exe_fd as a child in new namespaces (clone3(2) flags).  Returns (pid, pidfd)."""
+def spawn(flags, *, exe_fd, channel_fd, channel_number, cgroup_fd=-1, raise_capabilities=False, is_open=False):
+    """Start exe_fd as a child in new namespaces (clone3(2) flags).  Returns (pid, pidfd).  `is_open`: init's /proc/PID is ours."""
     pidfd = ffi.new("int *")
-    pid = lib.sys_spawn(flags, cgroup_fd, exe_fd, channel_fd, channel_number, raise_capabilities, pidfd)
+    pid = lib.sys_spawn(flags, cgroup_fd, exe_fd, channel_fd, channel_number, raise_capabilities, is_open, pidfd)
     return _checked(pid, _SPAWN_STAGES[-1 - pidfd[0]] if pid < 0 else ""), pidfd[0]
 
 

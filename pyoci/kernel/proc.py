@@ -39,6 +39,14 @@ def write_file(path, data, flags=posix.O_WRONLY | posix.O_CLOEXEC, mode=0o600):
         posix.close(fd)
 
 
+def in_user_namespace():
+    """Whether this process is in another user namespace than the host's: then root has no privilege on the host.  user_namespaces(7)"""
+    try:
+        return read_file("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
+    except SyscallError:
+        return False  # a kernel without any, or no procfs
+
+
 def stat_fields(pid):
     """The fields of /proc/PID/stat after the command name (field 3 is [0]), or None if there is no such process."""
     try:

@@ -28,6 +28,10 @@ _HINTS = {
     ("write", EINVAL, "label"): "the security module knows no such label",
     ("write", EACCES, "label"): "what pyoci itself is confined by does not allow this label",
     ("StartTransientUnit", "org.freedesktop.systemd1.UnitExists"): "another runtime or root directory has a container of this name",
+    ("prlimit", EPERM): "raising a hard limit takes CAP_SYS_RESOURCE on the host",
+    ("write", EACCES, "score_oom"): "lowering it takes CAP_SYS_RESOURCE on the host",
+    ("setns", EPERM): "joining it takes CAP_SYS_ADMIN in the user namespace that it belongs to",
+    ("write", EPERM, "map_ids"): "the caller has no right to those ids",
     ("execve", ENOEXEC): "no program for this machine, or a script without its #! line",
 }
 _VERIFIED = {

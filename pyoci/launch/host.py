@@ -1,7 +1,7 @@
 """The HOST operations: one function each, in the order of ops.TABLE.  launch/run.py calls them with the operation's arguments."""
 
 import posix
-from errno import EEXIST
+from errno import EACCES, EEXIST, EPERM
 
 from pyoci.cgroup import face
 from pyoci.errors import BusError, PyociError, SyscallError
@@ -93,9 +93,9 @@ def limit(launch, controller, file, values, optional):
     write(launch.directories, Write(AFTER, controller, file, values, "", bool(optional)))
 
 
-def spawn(launch, flags, preserve, raise_capabilities, cgroup):
+def spawn(launch, flags, preserve, raise_capabilities, cgroup, is_open):
     """Start init and hand it the whole plan."""
-    _start_init(launch, flags, preserve, raise_capabilities, cgroup)
+    _start_init(launch, flags, preserve, raise_capabilities, cgroup, is_open)
     if launch.word_fd < 0:
         launch.word_fd = posix.memfd_create("word", 1)
         posix.ftruncate(launch.word_fd, WORD_BYTES)
@@ -109,7 +109,7 @@ def spawn(launch, flags, preserve, raise_capabilities, cgroup):
         launch.outbox.append(SLOT_JOURNAL)
 
 
-def _start_init(launch, flags, preserve, raise_capabilities, cgroup):
+def _start_init(launch, flags, preserve, raise_capabilities, cgroup, is_open):
     from pyoci.launch.run import sealed_init  # run imports this module
 
     exe = sealed_init()
@@ -119,7 +119,7 @@ def _start_init(launch, flags, preserve, raise_capabilities, cgroup):
     try:
         launch.pid, launch.pidfd = calls.spawn(
             flags, exe_fd=exe, channel_fd=theirs, channel_number=3 + preserve, cgroup_fd=cgroup_fd,
-            raise_capabilities=raise_capabilities,
+            raise_capabilities=raise_capabilities, is_open=is_open,
         )  # fmt: skip
     finally:
         for fd in (exe, theirs, cgroup_fd):
@@ -128,20 +128,31 @@ def _start_init(launch, flags, preserve, raise_capabilities, cgroup):
     launch.begin()
 
 
-def map_ids(launch, uid_map, gid_map, deny_setgroups):
+def map_ids(launch, uid_map, gid_map, deny_setgroups, uid_tool, gid_tool):
     """setgroups before gid_map: without privilege the kernel demands that order (CVE-2014-8989)."""
     base = f"/proc/{launch.pid}"
     if deny_setgroups:
         write_file(f"{base}/setgroups", b"deny")
-    write_file(f"{base}/uid_map", uid_map.encode())
-    write_file(f"{base}/gid_map", gid_map.encode())
+    for name, tool, lines in (("uid_map", uid_tool, uid_map), ("gid_map", gid_tool, gid_map)):
+        if tool:
+            from pyoci.launch.idmap import map_by_tool  # only without privilege
+
+            map_by_tool(tool, launch.pid, lines)
+        else:
+            write_file(f"{base}/{name}", lines.encode())
 
 
-def enter_cgroup(launch, lines, beside):
+def enter_cgroup(launch, lines, beside, optional):
     """Place init into the cgroups; those of an exec were made long ago, and may have moved below (`beside` its first process)."""
     if not launch.directories:
         launch.directories = dict(line.split("\t", 1) for line in lines)
-    face.place(launch.directories, launch.pid, beside)
+    try:
+        face.place(launch.directories, launch.pid, beside)
+    except SyscallError as error:
+        if not optional or error.errno not in (EACCES, EPERM):
+            raise
+        if launch.warn:
+            launch.warn(f"the process stays outside of the container's cgroup, which this user may not move it into from here: {error}")
 
 
 def spawn_stand_in(launch):

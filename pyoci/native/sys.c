@@ -113,7 +113,7 @@ enum stage { AT_CLONE = -1, AT_CAPABILITIES = -2, AT_DESCRIPTORS = -3, AT_EXECUT
 
 /* What the child of sys_spawn needs; it runs on the parent's memory until execveat. */
 struct child {
-	int exe_fd, channel_fd, channel_number, raise_capabilities;
+	int exe_fd, channel_fd, channel_number, raise_capabilities, open;
 	volatile int error, stage;
 };
 
@@ -142,7 +142,7 @@ static int raise_all_capabilities(void)
 __attribute__((noreturn, noinline)) static void become_init(struct child *child)
 {
 	char number[12];
-	char *argv[] = { "pyoci-init", number, NULL };
+	char *argv[] = { "pyoci-init", number, child->open ? "open" : NULL, NULL };
 	char *envp[] = { NULL };
 	/* The kernel's struct sigaction; the C library's call refuses 32 and 33, which it keeps for itself. */
 	static const unsigned long default_action[4];
@@ -200,16 +200,17 @@ static inline __attribute__((always_inline)) long clone3_here(struct clone_args 
 
 /*
  * Start the program in exe_fd as a child with the clone3 flags given, channel_fd as its descriptor channel_number.
- * cgroup_fd >= 0: it becomes a member of that cgroup. Returns the pid.
+ * cgroup_fd >= 0: it becomes a member of that cgroup. open: init lets its /proc/PID be written to until it is told to run.
+ * Returns the pid.
  *
  * Until execveat the child is this program in another's eyes: it is never made in a pid namespace that others are in already,
  * where they could open /proc/PID/exe (CVE-2019-5736). init joins such a one itself.
  * After a failure *pidfd is the stage that failed.
  */
 int sys_spawn(unsigned long long flags, int cgroup_fd, int exe_fd, int channel_fd,
-		     int channel_number, int raise_capabilities, int *pidfd)
+		     int channel_number, int raise_capabilities, int open, int *pidfd)
 {
-	struct child child = { exe_fd, channel_fd, channel_number, raise_capabilities, 0, 0 };
+	struct child child = { exe_fd, channel_fd, channel_number, raise_capabilities, open, 0, 0 };
 	struct clone_args args = { .flags = flags | CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
 				   .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD };
 	sigset_t all, old;

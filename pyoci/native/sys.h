@@ -7,7 +7,7 @@ int sys_open_tree(int dirfd, const char *path, unsigned flags);
 int sys_mount_setattr(int fd, unsigned flags, unsigned long long set, unsigned long long clear, unsigned long long propagation);
 int sys_unshare(unsigned long long flags);
 int sys_spawn(unsigned long long flags, int cgroup_fd, int exe_fd, int channel_fd, int channel_number,
-              int raise_capabilities, int *pidfd);
+              int raise_capabilities, int open, int *pidfd);
 int sys_socketpair(int *pair);
 int sys_send(int fd, const char *data, int length, const int *fds, int n_fds);
 int sys_receive(int fd, char *data, int capacity, int *fds, int capacity_fds, int *n_fds);

@@ -67,7 +67,7 @@ _TELLERS = {
     "delegate_cgroup": lambda a: f"give the cgroup to uid {a['uid']}",
     "limit": lambda a: f"write {', '.join(a['values'])} to {a['file']}",
     "spawn": lambda a: f"start init in new namespaces: {namespaces(a['flags']) or 'none'}" + (f", in {a['cgroup']}" if a["cgroup"] else ""),
-    "map_ids": lambda a: f"map uids {' '.join(a['uid_map'].split())}, gids {' '.join(a['gid_map'].split())}",
+    "map_ids": lambda a: f"map uids {' '.join(a['uid_map'].split())}, gids {' '.join(a['gid_map'].split())}" + _by(a),
     "start_scope": lambda a: f"have systemd put init into {a['unit']} in {a['slice']}" + _properties(a["properties"]),
     "enter_cgroup": lambda a: "place init in its cgroups",
     "score_oom": lambda a: f"set oom_score_adj to {a['value']}",
@@ -149,6 +149,11 @@ def _cgroup(lines):
 
 def _properties(lines):
     return f" with {' '.join(line.replace('=uint64 18446744073709551615', '=infinity') for line in lines)}" if lines else ""
+
+
+def _by(given):
+    tools = [given[name] for name in ("uid_tool", "gid_tool") if given[name]]
+    return f", by {' and '.join(tools)}" if tools else ""
 
 
 def _limit(value):

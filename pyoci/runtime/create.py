@@ -9,6 +9,7 @@ from time import gmtime, strftime, time_ns
 from pyoci.cgroup.layout import read_layout
 from pyoci.compile.container import Facts, compile_container
 from pyoci.errors import CleanupError, ConfigError, OperationFailed, PyociError, SyscallError
+from pyoci.kernel.proc import in_user_namespace
 from pyoci.launch.run import Launch
 from pyoci.plan.ops import NUMBER
 from pyoci.runtime.facts import check_rootfs, exists, load_filter, meaningless_labels, real_path
@@ -24,10 +25,10 @@ class Options:
     """What create and run take beside the bundle; the names are the command line's."""
 
     __slots__ = ("console_socket", "pidfd_socket", "pid_file", "no_pivot", "no_new_keyring", "preserve_fds", "environ", "detach", "starts",
-                 "systemd_cgroup")  # fmt: skip
+                 "systemd_cgroup", "rootless")  # fmt: skip
 
     def __init__(self, console_socket=None, pidfd_socket=None, pid_file=None, no_pivot=False, no_new_keyring=False, preserve_fds=0,
-                 environ=None, detach=True, starts=False, systemd_cgroup=False):  # fmt: skip
+                 environ=None, detach=True, starts=False, systemd_cgroup=False, rootless=None):  # fmt: skip
         self.console_socket = console_socket or ""
         self.pidfd_socket = pidfd_socket or ""
         self.pid_file = pid_file or ""
@@ -38,6 +39,7 @@ class Options:
         self.detach = detach
         self.starts = starts
         self.systemd_cgroup = systemd_cgroup
+        self.rootless = rootless
 
 
 def real_bundle(bundle):
@@ -91,6 +93,11 @@ def gather_facts(root, container_id, bundle, config, options, warn):
     facts.console_socket = options.console_socket
     facts.pidfd_socket = options.pidfd_socket
     _check_preserved(facts)
+    is_nested = in_user_namespace()
+    if posix.geteuid() or is_nested or options.rootless:
+        from pyoci.runtime.rootless import gather  # the host's root does without
+
+        facts.rootless = gather(facts, config, container_id, options.environ, is_nested, options.rootless)
     return facts
 
 
@@ -127,8 +134,6 @@ def create(root, container_id, bundle, options, warn):
     if options.starts and not config.get("process"):
         raise ConfigError("process", "must be set for the container to be started", "config.md#process")
     plan, facts = make_plan(root, container_id, bundle, config, options, warn)
-    if posix.geteuid():
-        raise PyociError("rootless containers are not supported by this release; run pyoci as root")
     container.claim(text)
     launch = Launch(
         plan.create,

@@ -52,6 +52,10 @@ def delete_locked(container, force, warn):
 def end(container, status):
     """End every process and remove the cgroups; the mount points made in the rootfs stay (docs/decisions/0004)."""
     directories = container.record["cgroups"]
+    if not directories and not container.record["pid_namespace"]:
+        from pyoci.runtime.without_cgroup import signal_all  # only a rootless one: after its first process nobody knows the others
+
+        signal_all(container.record, 9)
     if status == "paused":
         face.thaw(directories)  # SIGKILL does not act in a frozen v1 cgroup
     undo(container, own_pids=container.record["pid_namespace"])

@@ -27,6 +27,10 @@ def _cgroups(container):
     if derive(container, face.frozen) == "stopped":
         raise WrongStatus(f"container with id {container.id} is not running")
     directories = container.record["cgroups"]
+    if not directories:
+        from pyoci.runtime.without_cgroup import refuse
+
+        refuse(container.id, "events")
     return directories, 2 if face.is_v2(directories) else 1
 
 

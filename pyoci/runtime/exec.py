@@ -6,7 +6,7 @@ from pyoci.cgroup import face
 from pyoci.compile.joining import Joining, compile_exec
 from pyoci.errors import ConfigError, OperationFailed, PyociError, SyscallError, WrongStatus
 from pyoci.kernel import calls
-from pyoci.kernel.proc import put_file, read_file, start_time
+from pyoci.kernel.proc import in_user_namespace, put_file, read_file, start_time
 from pyoci.launch.run import Launch
 from pyoci.runtime.facts import load_filter, meaningless_labels
 from pyoci.spec.validate import unsupported_process, validate_process
@@ -111,7 +111,9 @@ def _gather(root, container, config, options):
     kinds = {flag for flag, _ in facts.namespaces}
     if calls.CLONE_NEWNS not in kinds:
         facts.root = f"/proc/{pid}/root"
-    if calls.CLONE_NEWUSER in kinds:
+    facts.unprivileged = posix.geteuid() != 0
+    facts.rootless = facts.unprivileged or in_user_namespace()
+    if calls.CLONE_NEWUSER in kinds or facts.rootless:
         facts.keep_groups = read_file(f"/proc/{pid}/setgroups").strip() == b"deny"
     seccomp = (config.get("linux") or {}).get("seccomp")
     if seccomp:

@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.errors import ConfigError, SyscallError, UnsupportedConfig
-from pyoci.kernel.proc import read_file
+from pyoci.kernel.proc import in_user_namespace, read_file
 from pyoci.state.store import make_root
 
 LABELS = (("process", "apparmorProfile", "AppArmor"), ("process", "selinuxLabel", "SELinux"), ("linux", "mountLabel", "SELinux"))
@@ -44,13 +44,22 @@ def load_filter(root, seccomp):
 
 
 def _filters(root):
-    """Where compiled filters are kept, or "": the host's root has one place for all state roots (docs/decisions/0013)."""
-    shared = "/run/pyoci" if posix.geteuid() == 0 else root
+    """Where compiled filters are kept, or "": the host's root has one place for all state roots (docs/decisions/0013), and so has a user
+    who has a home."""
+    shared = "/run/pyoci" if posix.geteuid() == 0 and not in_user_namespace() else _cache_of_user() or root
     try:
         make_root(shared)
     except SyscallError:
         return ""  # it would only have been quicker
     return f"{shared}/@seccomp"
+
+
+def _cache_of_user():
+    """XDG Base Directory Specification; "" without a home, as under callers that give no environment."""
+    cache, home = (posix.environ.get(name, b"").decode("utf-8", "surrogateescape") for name in (b"XDG_CACHE_HOME", b"HOME"))
+    if cache[:1] == "/":
+        return f"{cache}/pyoci"
+    return f"{home}/.cache/pyoci" if home[:1] == "/" and home != "/" else ""
 
 
 def check_rootfs(bundle, config):

@@ -13,6 +13,10 @@ def pause(root, container_id):
     try:
         if derive(container, face.frozen) not in ("running", "created"):
             raise WrongStatus("container not running")
+        if not container.record["cgroups"]:
+            from pyoci.runtime.without_cgroup import refuse  # only a rootless one
+
+            refuse(container_id, "pause")
         face.freeze(container.record["cgroups"])
     finally:
         container.unlock()

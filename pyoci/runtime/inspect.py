@@ -58,4 +58,9 @@ def _owner(uid):
 
 def processes(root, container_id):
     """The pids of the container's processes, as this pid namespace numbers them."""
-    return face.processes(Container(root, container_id).record["cgroups"])
+    record = Container(root, container_id).record
+    if not record["cgroups"]:
+        from pyoci.runtime import without_cgroup  # only a rootless one
+
+        return without_cgroup.processes(record)
+    return face.processes(record["cgroups"])

@@ -19,6 +19,10 @@ def kill(root, container_id, signal, all_processes):
     record = container.record
     directories = record["cgroups"]
     status = derive(container, face.frozen)
+    if not directories and status != "stopped" and (all_processes or signal == SIGKILL and not record["pid_namespace"]):
+        from pyoci.runtime.without_cgroup import signal_all  # only a rootless one
+
+        return signal_all(record, signal)
     if all_processes:
         # What lives in the cgroup of a container whose pid namespace has ended is another container's, made at the same path.
         if status != "stopped" or not record["pid_namespace"]:

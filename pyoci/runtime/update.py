@@ -18,6 +18,10 @@ def update(root, container_id, resources, warn):
         record = container.record
         if derive(container, face.frozen) == "stopped":
             raise WrongStatus("container not running")
+        if not record["cgroups"]:
+            from pyoci.runtime.without_cgroup import refuse
+
+            refuse(container_id, "update")
         old = record.get("resources")
         if old is None:
             old = (container.config().get("linux") or {}).get("resources") or {}

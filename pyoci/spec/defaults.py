@@ -67,7 +67,7 @@ def _make_rootless(config, euid, egid):
     linux["gidMappings"] = [{"containerID": 0, "hostID": egid, "size": 1}]
     # sysfs can only be mounted by the owner of the network namespace, which stays the host's
     config["mounts"] = [mount for mount in config["mounts"] if not mount["destination"].startswith("/sys")]
-    config["mounts"].append(_mount("/sys", "none", "/sys", "rbind nosuid noexec nodev ro"))
+    config["mounts"].append(_mount("/sys", "none", "/sys", "rbind nosuid noexec nodev rro"))  # what is mounted below is the user's to write to (CVE-2023-25809)
     for mount in config["mounts"]:
         if "options" in mount:
             mount["options"] = [option for option in mount["options"] if option[:4] not in ("uid=", "gid=")]

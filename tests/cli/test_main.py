@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pyoci import errors
 from pyoci.cli import main as cli
+from pyoci.kernel import proc
 from pyoci.spec import decode
 
 PYOCI = [sys.executable, "-m", "pyoci"]
@@ -142,18 +143,18 @@ def test_uid_0_keeps_state_in_run_unless_it_is_another_users_namespace(monkeypat
     monkeypatch.setitem(cli.posix.environ, b"XDG_RUNTIME_DIR", b"/x")
     monkeypatch.setitem(cli.posix.environ, b"USER", user)
     map_text = b"0 1000 1\n" if in_user_namespace else b"         0          0 4294967295\n"
-    monkeypatch.setattr(cli.posix, "read", lambda fd, size: map_text)
+    monkeypatch.setattr(proc, "read_file", lambda path: map_text)
     assert cli.root_directory({}) == root
 
 
 def test_uid_0_without_proc_counts_as_the_hosts_root(monkeypatch):
-    def refuse(*_arguments):
-        raise FileNotFoundError
+    def refuse(path):
+        raise errors.SyscallError("open", 2, path)
 
     monkeypatch.setattr(cli.posix, "geteuid", lambda: 0)
     monkeypatch.setitem(cli.posix.environ, b"XDG_RUNTIME_DIR", b"/x")
     monkeypatch.setitem(cli.posix.environ, b"USER", b"u")
-    monkeypatch.setattr(cli.posix, "open", refuse)
+    monkeypatch.setattr(proc, "read_file", refuse)
     assert cli.root_directory({}) == "/run/pyoci"
 
 

@@ -51,7 +51,7 @@ def test_new_user_namespace_owns_the_others_and_is_mapped_before_init_goes_on():
     found = moves("user", *AT_ONCE, uidMappings=MAPS, gidMappings=MAPS)
     assert found == [
         ("spawn", flags("user", *AT_ONCE), 1),
-        ("map_ids", "0 100000 65536\n", "0 100000 65536\n", 0),
+        ("map_ids", "0 100000 65536\n", "0 100000 65536\n", 0, "", ""),
         ("become_root",),
     ]
 
@@ -84,7 +84,7 @@ def test_new_user_namespace_comes_after_the_joined_ones():
         ("spawn", 0, 0),
         ("join", FLAGS["network"], 4),
         ("unshare", FLAGS["user"]),
-        ("map_ids", "0 100000 65536\n", "0 100000 65536\n", 0),
+        ("map_ids", "0 100000 65536\n", "0 100000 65536\n", 0, "", ""),
         ("become_root",),
         ("unshare", flags("mount", "uts")),
     ]
@@ -152,7 +152,7 @@ def test_joined_cgroup_namespace_is_not_made():
 def test_id_maps_keep_their_order_and_lines():
     more = [*MAPS, {"containerID": 65536, "hostID": 5, "size": 1}]
     ops = create(config(linux=in_user_namespace("mount", uidMappings=more)))
-    assert one(ops, "map_ids").args == ("0 100000 65536\n65536 5 1\n", "0 100000 65536\n", 0)
+    assert one(ops, "map_ids").args == ("0 100000 65536\n65536 5 1\n", "0 100000 65536\n", 0, "", "")
     assert one(ops, "map_ids").origin == "linux.uidMappings"
 
 

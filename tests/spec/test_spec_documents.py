@@ -51,7 +51,7 @@ def test_rootless_config_maps_the_caller_and_asks_for_nothing_it_cannot_have():
     assert config["linux"]["gidMappings"] == [{"containerID": 0, "hostID": 100, "size": 1}]
     assert "resources" not in config["linux"]
     assert config["mounts"][-1] == {
-        "destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "ro"],
+        "destination": "/sys", "type": "none", "source": "/sys", "options": ["rbind", "nosuid", "noexec", "nodev", "rro"],
     }  # fmt: skip
     assert not [option for mount in config["mounts"] for option in mount.get("options", ()) if option.startswith("gid=")]
 

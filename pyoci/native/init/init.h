@@ -33,6 +33,7 @@ struct machine {
 	size_t arena_left;
 	const char *program;   /* the path that find_program found */
 	bool in_place;         /* the working directory is entered */
+	bool open;             /* the runtime writes our id maps as the owner of /proc/PID */
 	struct failure failure;
 };
 

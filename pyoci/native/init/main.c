@@ -165,7 +165,10 @@ static int map_plan(struct machine *m)
 
 static int run_plan(struct machine *m)
 {
-	if (receive_until(m, MESSAGE_RUN, &m->index) < 0 || map_plan(m) < 0)
+	long told = receive_until(m, MESSAGE_RUN, &m->index);
+
+	CALL5(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (told < 0 || map_plan(m) < 0)
 		return -1;
 	while (m->index < m->plan.count) {
 		const struct op *op = &m->plan.ops[m->index];
@@ -201,8 +204,13 @@ __attribute__((noreturn, used)) void start(long *stack)
 		exit_now(2);
 	for (int slot = 0; slot < MAX_SLOTS; slot++)
 		m.slots[slot] = -1;
-	/* Nobody may look into us, or through /proc/PID/fd and exe, from a namespace that we join. */
-	CALL5(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/*
+	 * Nobody may look into us, or through /proc/PID/fd and exe, from a namespace that we join. A runtime without privilege
+	 * writes the id maps and the OOM score as the owner of /proc/PID, which it is while we may be looked at: until it says RUN.
+	 */
+	m.open = stack[0] > 2;
+	if (!m.open)
+		CALL5(prctl, PR_SET_DUMPABLE, 0, 0, 0, 0);
 	CALL1(umask, 0);
 	m.channel = number_of(argv[1]);
 	if (CALL3(fcntl, m.channel, F_SETFD, FD_CLOEXEC) < 0)

@@ -66,6 +66,10 @@ OPERATION(unshare)
 {
 	long error = CALL1(unshare, a->flags_);
 
+	/* The maps come next; become_root closes it again. */
+	if (m->open && a->flags_ & CLONE_NEWUSER)
+		CALL5(prctl, PR_SET_DUMPABLE, 1, 0, 0, 0);
+
 	return error < 0 ? fail(m, STEP_UNSHARE, error, NULL) : 0;
 }
 
