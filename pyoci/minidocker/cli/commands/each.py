@@ -19,3 +19,19 @@ def for_each(names, act, show=print):
             print(f"minidocker: {one_line(error)}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
             failed = 125
     return failed
+
+
+def foreground_status(status):
+    """The exit status for what a foreground call returned: one that detached (attach.DETACHED) succeeded.  docker-attach(1)"""
+    if status < 0:
+        print("\r\nread escape sequence", file=sys.stderr)
+        return 0
+    return status
+
+
+def check_terminal(body):
+    """Raise BadRequest for -it where our input is no terminal, before anything is made."""
+    if body.get("Tty") and body.get("AttachStdin") and not sys.stdin.isatty():
+        from pyoci.minidocker.errors import BadRequest
+
+        raise BadRequest("the input device is not a TTY", hint="leave out -t, or run it on a terminal")

@@ -3,6 +3,7 @@
 import os
 
 from pyoci.minidocker.cli import values as words
+from pyoci.minidocker.cli.commands.each import check_terminal
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
 
@@ -22,6 +23,7 @@ def execute(call):
         "AttachStderr": not values["detach"],
         "DetachKeys": values["detach-keys"] or "",
     }
+    check_terminal(body)
     return call.engine.exec(call.arguments[0], body, detach=bool(values["detach"]))
 
 

@@ -3,6 +3,7 @@
 import sys
 
 from pyoci.minidocker.cli import flags
+from pyoci.minidocker.cli.commands.each import check_terminal, foreground_status
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.errors import BadRequest
 
@@ -59,13 +60,14 @@ def run(call):
     if values["plan"]:
         sys.stdout.write(call.engine.plan_run(body, values["name"] or ""))
         return 0
+    check_terminal(body)
     container_id = _create(call, body)
     if values["detach"]:
         call.engine.start(container_id)
         print(container_id)
         return 0
     proxy = values["sig-proxy"]
-    return call.engine.run_attached(container_id, detach_keys=values["detach-keys"] or "", sig_proxy=proxy is None or proxy)
+    return foreground_status(call.engine.run_attached(container_id, detach_keys=values["detach-keys"] or "", sig_proxy=proxy is None or proxy))
 
 
 def create(call):

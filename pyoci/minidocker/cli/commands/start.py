@@ -1,6 +1,6 @@
 """start and attach.  docker-start(1), docker-attach(1)"""
 
-from pyoci.minidocker.cli.commands.each import for_each
+from pyoci.minidocker.cli.commands.each import for_each, foreground_status
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, TEXT, Option
 from pyoci.minidocker.errors import BadRequest
@@ -13,14 +13,14 @@ def start(call):
         return for_each(call.arguments, lambda ref: call.engine.start(ref) and None)
     if len(call.arguments) > 1:
         raise BadRequest("you cannot start and attach multiple containers at once")
-    return call.engine.run_attached(call.arguments[0], detach_keys=values["detach-keys"] or "", sig_proxy=_proxy(values))
+    return foreground_status(call.engine.run_attached(call.arguments[0], detach_keys=values["detach-keys"] or "", sig_proxy=_proxy(values)))
 
 
 def attach(call):
     """Stay with a running container."""
     values = call.values
     stdin = not values["no-stdin"]
-    return call.engine.attach(call.arguments[0], stdin=stdin, detach_keys=values["detach-keys"] or "", sig_proxy=_proxy(values))
+    return foreground_status(call.engine.attach(call.arguments[0], stdin=stdin, detach_keys=values["detach-keys"] or "", sig_proxy=_proxy(values)))
 
 
 def _proxy(values):
