@@ -217,3 +217,61 @@ def test_a_user_keeps_compiled_filters_at_home(user):
     folder = user.folder / "home" / ".cache" / "pyoci" / "@seccomp"
     assert folder.stat().st_uid == UID and len(list(folder.iterdir())) == 1
     assert subprocess.run(["stat", "-c", "%a", folder], capture_output=True, text=True, check=True).stdout == "700\n"
+
+
+def test_a_container_joins_the_namespaces_of_another(user):
+    """The user namespace first: it gives the right to join what belongs to it."""
+    name = user.start(user.bundle("sleep 1000"))
+    holder = f"/proc/{user.pid(name)}/ns"
+    bundle = user.bundle("for kind in user net ipc; do readlink /proc/self/ns/$kind; done; id -u", folder="second")
+    del bundle.linux["uidMappings"], bundle.linux["gidMappings"]
+    for one in bundle.linux["namespaces"]:
+        if one["type"] in ("user", "network", "ipc"):
+            one["path"] = f"{holder}/{ {'network': 'net'}.get(one['type'], one['type']) }"
+    words = printed(user.run(bundle.write())).split()
+    assert words == [*(as_user(user, "readlink", f"{holder}/{kind}").stdout.strip() for kind in ("user", "net", "ipc")), "0"]
+
+
+FAIL_EACH = """
+import sys
+from pyoci.api import Runtime
+from pyoci.errors import PyociError, SyscallError
+from pyoci.launch import host
+from pyoci.launch.run import Launch
+from pyoci.plan import wire
+from pyoci.plan.ops import HOST, TABLE
+from pyoci.plan.plan import Op
+
+root, bundle = sys.argv[1:]
+runtime = Runtime(root)
+ops = runtime.plan(bundle, "x", detach=True).create
+encode, deed = wire.encode, Launch._deed
+for index, op in enumerate(ops):
+    if op.name == "gate":
+        break
+    def sabotaged(launch, at):
+        deed(launch, at)
+        if at == index and TABLE[op.number][1] == HOST:
+            raise PyociError("sabotage")
+    def spoiled(plan):
+        return encode([Op("propagate", one.origin, "/pyoci-is-not-here", 0) if at == index and TABLE[op.number][1] != HOST else one for at, one in enumerate(plan)])
+    Launch._deed, wire.encode = sabotaged, spoiled
+    try:
+        runtime.create(f"TOKEN-{index}", bundle)
+        print("did not fail:", op.name)
+    except PyociError as error:
+        if "sabotage" not in str(error) and "no such file" not in str(error).lower() or "could not" in str(error):
+            print(op.name, error)
+    if runtime.list():
+        print("is there still:", op.name)
+"""
+
+
+def test_each_operation_that_fails_is_undone(user):
+    bundle = user.bundle("true")
+    user.ok("list")
+    before = support.snapshot(bundle.path)
+    script = FAIL_EACH.replace("TOKEN", support.TOKEN)
+    done = as_user(user, str(support.PYOCI.parent / "python"), "-c", script, str(user.root), str(bundle.path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    support.assert_unchanged(before)

@@ -28,10 +28,10 @@ class User(support.Pyoci):
     def __call__(self, *words, **more):
         return super().__call__(*words, **{"env": self.environment, **more})
 
-    def bundle(self, script, **mappings):
+    def bundle(self, script, folder="bundle", **mappings):
         """A bundle that maps the user alone, and whose process is a shell script."""
-        made = support.Bundle(self.folder / "bundle", "sh", "-c", script)
-        made.linux["namespaces"] = [one for one in made.linux["namespaces"]] + [{"type": "user"}]
+        made = support.Bundle(self.folder / folder, "sh", "-c", script)
+        made.linux["namespaces"] = [*map(dict, made.linux["namespaces"]), {"type": "user"}]
         for key in ("uidMappings", "gidMappings"):
             made.linux[key] = mappings.get(key, [{"containerID": 0, "hostID": UID, "size": 1}])
         support.give(made.path, UID)
