@@ -47,3 +47,10 @@ def podman(archive):
     """run(script, runtime) with podman on PATH, which knows its runtime."""
     with engine_daemons.podman(archive) as engine:
         yield engine
+
+
+@pytest.fixture(scope="module")
+def podman_of_user(archive):
+    """The same of a user who is not root."""
+    with engine_daemons.podman_of_user(archive) as engine:
+        yield engine

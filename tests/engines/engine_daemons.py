@@ -2,11 +2,15 @@
 
 import contextlib
 import json
+import os
 import pathlib
+import shutil
 import tempfile
 
 import engine_image
 import engine_place
+
+USER = 61234
 
 
 def new_place():
@@ -159,6 +163,51 @@ tmp_dir = "{folder}/tmp"
         yield engine_place.Engine(place, runtimes, RUN=f"podman --runtime $RT run --rm --cgroup-parent /{place.group}",
                                   RUN_D=f"podman --runtime $RT run -d --name $NAME --cgroup-parent /{place.group}", PODMAN="podman --runtime $RT", GROUP=f"/{place.group}")  # fmt: skip
         place.sh("podman rm -fa -t 0")
+    finally:
+        place.close()
+
+
+@contextlib.contextmanager
+def podman_of_user(archive):
+    """The same of a user who is not root, with subordinate ids; each script runs as that user."""
+    place = new_place()
+    try:
+        folder = place.folder
+        for name in ("home", "xdg", "tmp"):
+            (folder / name).mkdir(mode=0o700)
+            os.chown(folder / name, USER, USER)
+        folder.chmod(0o755)
+        (folder / "containers.conf").write_text("""
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+log_driver = "k8s-file"
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+runtime_supports_json = ["crun", "runc", "pyoci"]
+""")
+        (folder / "storage.conf").write_text('[storage]\ndriver = "overlay"\n')
+        shutil.copy(archive, folder / "image.tar")
+        (folder / "image.tar").chmod(0o644)
+        ready = place.sh(f"""
+            set -e
+            for name in passwd group subuid subgid; do cp /etc/$name my$name; done
+            echo stranger:x:{USER}:{USER}::{folder}/home:/bin/sh >>mypasswd
+            echo stranger:x:{USER}: >>mygroup
+            for name in subuid subgid; do echo stranger:700000:65536 >>my$name; done
+            for name in passwd group subuid subgid; do mount --bind my$name /etc/$name; done
+        """)
+        assert ready.status == 0, ready
+        place.enter += ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        place.environment |= {
+            "HOME": f"{folder}/home", "XDG_RUNTIME_DIR": f"{folder}/xdg", "TMPDIR": f"{folder}/tmp", "PODMAN_IGNORE_CGROUPSV1_WARNING": "1",
+            "CONTAINERS_CONF": f"{folder}/containers.conf", "CONTAINERS_STORAGE_CONF": f"{folder}/storage.conf", "I": engine_image.NAME,
+        }  # fmt: skip
+        loaded = place.sh("podman load -q -i image.tar")
+        assert loaded.status == 0, loaded
+        runtimes = {"pyoci": str(engine_place.PYOCI), "runc": engine_place.RUNC}
+        yield engine_place.Engine(place, runtimes, RUN="podman --runtime $RT run --rm", RUN_D="podman --runtime $RT run -d --name $NAME", PODMAN="podman --runtime $RT")
+        place.sh("podman rm -fa -t 0; podman unshare rm -rf home/.local")
     finally:
         place.close()
 

@@ -110,3 +110,32 @@ def test_checkpoint_ends_the_container_or_has_no_effect(podman):
     assert "flag needs an argument" in done.output and done.output.endswith("\n0\n"), done
     done = podman.run(UP + f"podman container checkpoint $NAME >/dev/null 2>&1 && echo done; podman inspect -f '{{{{.State.Status}}}}' $NAME; {END}", "pyoci")
     assert done.output in ("done\nexited\n", "running\n"), done
+
+
+@pytest.mark.needs("unprivileged_userns", "newuidmap")
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ("", "^id uid=0"),
+        ("-u app --group-add 77", "^Groups:.*77"),
+        ("--read-only --tmpfs /t", "Read-only file system"),
+        ("-v vol$RT_NAME:/d", " /d "),
+        ("--cap-drop all --cap-add net_admin", "^CapEff:.*1000$"),
+        ("--userns keep-id", "^id uid="),
+        ("--network host --pid host --uts host", r"net:\[shared\]"),
+        ("--security-opt seccomp=unconfined", "^Seccomp:.0"),
+        ("-t", "pts/0"),
+    ],
+)
+def test_users_container_looks_as_under_runc(podman_of_user, options, wanted):
+    network = "" if "--network" in options else "--network none"
+    hostname = "" if "--uts host" in options else "--hostname portrait"
+    run = f"$RUN {network} {hostname} {options} $I portrait"
+    podman_of_user.same(f'script -qec "{run}; true" /dev/null' if options == "-t" else run, wanted)
+
+
+@pytest.mark.needs("unprivileged_userns", "newuidmap")
+@pytest.mark.parametrize("name", ["exit status", "no such program", "a directory as program", "stop", "kill and wait", "start again", "exec", "exec of nothing"])
+def test_users_command_ends_as_under_runc(podman_of_user, name):
+    script, wanted, status = COMMANDS[name]
+    podman_of_user.same(script, wanted, status)
