@@ -4,6 +4,7 @@ In the foreground nothing stands between: the runtime gives the process descript
 than docker's: signals are passed on.  Source: docker-exec(1); Engine API v1.44 ContainerExec.
 """
 
+import _socket
 import contextlib
 import json
 import os
@@ -151,14 +152,37 @@ def carry_out_detached(store, container_id, name):
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         process = json.load(file)
     answer = os.open(f"{path}.said", os.O_WRONLY | os.O_CLOEXEC)
+    master = -1
     try:
         if process["terminal"]:
-            os.write(answer, b"0 ")
-        runtime_of(store, container).exec(container.id, process, detach=not process["terminal"])
-        if not process["terminal"]:
-            os.write(answer, b"0 ")
+            master = _exec_on_terminal(store, container, process, name)
+        else:
+            runtime_of(store, container).exec(container.id, process, detach=True)
+        os.write(answer, b"0 ")
     except PyociError as error:
         os.write(answer, f"{getattr(error, 'exit_status', 125)} {error}".encode("utf-8", "replace"))
     finally:
         os.close(answer)
+    if master >= 0:
+        with contextlib.suppress(OSError):  # EIO: the last holder of the other side is gone
+            while os.read(master, 65536):
+                pass
     return ""
+
+
+def _exec_on_terminal(store, container, process, name):
+    """Start it detached, and return the master of its terminal, which somebody has to hold and to empty."""
+    folder = os.open(container.live, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    listener = _socket.socket(fileno=monitor.listen(folder, f"{name}.sock", _socket.SOCK_STREAM))
+    try:
+        path = f"/proc/{os.getpid()}/fd/{folder}/{name}.sock"
+        runtime_of(store, container).exec(container.id, process, detach=True, console_socket=path)
+        connection, _ = listener._accept()
+        _, fds = calls.receive(connection)
+        os.close(connection)
+        return fds[0]
+    finally:
+        listener.close()
+        with contextlib.suppress(OSError):
+            os.unlink(f"{container.live}/{name}.sock")
+        os.close(folder)

@@ -212,8 +212,9 @@ def test_terminal_has_our_size_and_takes_our_keys(place):
     body = place.body("sh", Tty=True, OpenStdin=True, StdinOnce=True, AttachStdin=True, AttachStdout=True)
     typist = Typist(place, RUN, json.dumps({"body": body, "name": "web"}))
     typist.expect(b"# ")
-    typist.type(b"tty; stty size 2>/dev/null || echo no-stty\n")
+    typist.type(b"tty; busybox stty size\n")
     typist.expect(b"/dev/pts/0")
+    typist.expect(b"33 77")
     typist.type(b"exit 6\n")
     assert typist.close() == 6
     assert "/dev/pts/0\r\n" in [line["log"] for line in place.log("web")]
