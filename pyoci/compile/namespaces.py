@@ -73,7 +73,7 @@ def spawn(ops, namespaces, linux, preserve, kernel, cgroup, rootless=None):
     late_time = namespaces.new & CLONE_NEWTIME and kernel < TIME_AT_EXECVE
     slow = joins_user or late_time or (others and new & CLONE_NEWUSER)
     makes_user = new & CLONE_NEWUSER
-    ops.append(Op("spawn", ORIGIN, 0 if slow else new, preserve, int(bool(makes_user and not slow)), cgroup, int(bool(rootless))))
+    ops.append(Op("spawn", ORIGIN, 0 if slow else new, preserve, int(bool(makes_user and not slow)), cgroup, int(bool(rootless and rootless.confined))))
     if makes_user and not slow:
         _map_ids(ops, linux, rootless)
     return slow, others, makes_user, late_time

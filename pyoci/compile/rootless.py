@@ -38,6 +38,11 @@ class Rootless:
         """No privilege before a user namespace was made or joined."""
         return self.euid != 0
 
+    @property
+    def confined(self):
+        """No privilege on the host; only the host's root is not, who asked for --rootless all the same."""
+        return self.euid != 0 or self.nested
+
 
 def judge(config, spaces, given, warnings):
     """(config without what is left out, whether the process's groups stay as they are).  Raises UnsupportedConfig."""
@@ -110,7 +115,8 @@ def cgroups(directories, limits, linux, given):
     Devices are never limited: that takes the host's root on both versions, and such a user can make no node, nor open one that
     it could not open before.
     """
-    limits = [one for one in limits if one.controller != "devices" and one.file != DEVICE_PROGRAM]
+    if given.confined:
+        limits = [one for one in limits if one.controller != "devices" and one.file != DEVICE_PROGRAM]
     if not given.tolerant or not given.refused:
         return directories, limits
     path = linux.get("cgroupsPath") or ""

@@ -275,3 +275,10 @@ def test_each_operation_that_fails_is_undone(user):
     done = as_user(user, str(support.PYOCI.parent / "python"), "-c", script, str(user.root), str(bundle.path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     support.assert_unchanged(before)
+
+
+def test_root_that_asks_for_rootless_keeps_its_devices_limited(user, tmp_path):
+    bundle = support.Bundle(tmp_path / "bundle")
+    plans = [support.Pyoci(tmp_path / "state", *flags).ok("plan", bundle.path) for flags in ((), ("--rootless=true",))]
+    assert plans[0] == plans[1]
+    assert "devices" in plans[0] or "device" in plans[0]
