@@ -10,6 +10,7 @@ from pyoci.minidocker.cli.listing import human_duration, listing, table
 from pyoci.minidocker.cli.main import COMMANDS, NOUNS, command_of, find, main
 from pyoci.minidocker.cli.options import FLAG, LIST, NUMBER, TEXT, Option, Usage, parse
 from pyoci.minidocker.cli.template import Template
+from pyoci.minidocker.durations import duration_ns
 from pyoci.minidocker.errors import BadRequest, MiniDockerError
 from pyoci.minidocker.sizes import human_size
 
@@ -79,13 +80,13 @@ def test_wrong_size_is_refused(text):
     ("text", "ns"), [("0", 0), ("500ms", 500 * 10**6), ("1m30s", 90 * 10**9), ("1.5s", 1_500_000_000), ("1h", 3600 * 10**9), ("2us", 2000), ("7µs", 7000)]
 )
 def test_duration_is_read(text, ns):
-    assert values.duration_ns(text) == ns
+    assert duration_ns(text) == ns
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-1s", "1s2", "1d", "1..s", "9999999999999h"])
 def test_wrong_duration_is_refused(text):
     with pytest.raises(BadRequest):
-        values.duration_ns(text)
+        duration_ns(text)
 
 
 def test_decimal_is_billionths():

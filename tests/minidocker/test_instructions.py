@@ -3,7 +3,7 @@
 import pytest
 
 from pyoci.minidocker.errors import BadRequest
-from pyoci.minidocker.images.instructions import apply_changes, duration_ns
+from pyoci.minidocker.images.instructions import apply_changes
 
 TABLE = {
     "cmd json": (['CMD ["a", "b c"]'], {"Cmd": ["a", "b c"]}),
@@ -57,7 +57,7 @@ BAD = {
     "user": ("USER a b", "USER requires exactly one argument"),
     "healthcheck": ("HEALTHCHECK x", 'Unknown type "X" in HEALTHCHECK'),
     "healthcheck flag": ("HEALTHCHECK --x=1 CMD a", "unknown flag: x"),
-    "healthcheck time": ("HEALTHCHECK --interval=x CMD a", "invalid duration 'x'"),
+    "healthcheck time": ("HEALTHCHECK --interval=x CMD a", 'invalid duration "x"'),
     "healthcheck retries": ("HEALTHCHECK --retries=x CMD a", "--retries must be a number"),
 }
 
@@ -67,8 +67,3 @@ def test_wrong_instruction_is_refused(line, words):
     with pytest.raises(BadRequest) as caught:
         apply_changes({}, [line])
     assert words in str(caught.value)
-
-
-@pytest.mark.parametrize(("text", "ns"), [("1s", 10**9), ("1h2m3.5s", 3723 * 10**9 + 5 * 10**8), ("500ms", 5 * 10**8), ("2m", 120 * 10**9)])
-def test_durations_as_go_writes_them(text, ns):
-    assert duration_ns(text) == ns

@@ -6,10 +6,11 @@ Source: pflag's documented syntax, docker(1).
 """
 
 from pyoci.minidocker.cli import values
+from pyoci.minidocker.durations import duration_ns
 from pyoci.minidocker.errors import BadRequest
 
 FLAG, TEXT, LIST, NUMBER, SIZE, DURATION, DECIMAL = "", "string", "list", "int", "bytes", "duration", "decimal"
-READERS = {TEXT: str, LIST: str, NUMBER: values.number, SIZE: values.size_bytes, DURATION: values.duration_ns, DECIMAL: values.decimal}
+READERS = {TEXT: str, LIST: str, NUMBER: values.number, SIZE: values.size_bytes, DURATION: duration_ns, DECIMAL: values.decimal}
 
 
 class Usage(BadRequest):

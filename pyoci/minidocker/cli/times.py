@@ -3,7 +3,7 @@
 import datetime
 import time
 
-from pyoci.minidocker.cli.values import duration_ns
+from pyoci.minidocker.durations import duration_ns
 from pyoci.minidocker.errors import BadRequest
 
 

@@ -8,11 +8,11 @@ import json
 import posixpath
 import re
 
+from pyoci.minidocker.durations import duration_ns
 from pyoci.minidocker.errors import BadRequest
 
 SHELL = ["/bin/sh", "-c"]
 _WORD = re.compile(r"""(?:[^\s"'\\]|\\.|"(?:[^"\\]|\\.)*"|'[^']*')+""", re.DOTALL)
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+)ms)?")
 
 
 def apply_changes(config, changes):
@@ -170,15 +170,6 @@ def _retries(text):
     if not text.isdigit():
         raise BadRequest(f"--retries must be a number of at least 0 (not {text!r})")
     return int(text)
-
-
-def duration_ns(text):
-    """Nanoseconds of a duration as Go writes it: `1m30s`, `500ms`.  Raises BadRequest."""
-    found = _DURATION.fullmatch(text)
-    if not found or not any(found.groups()):
-        raise BadRequest(f"invalid duration {text!r}")
-    hours, minutes, seconds, milliseconds = found.groups(default="0")
-    return (int(hours) * 3600 + int(minutes) * 60) * 10**9 + round(float(seconds) * 10**9) + int(milliseconds) * 10**6
 
 
 _DEEDS = {
