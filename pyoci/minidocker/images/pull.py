@@ -1,7 +1,7 @@
 """pull: an image from a registry, its layers fetched, verified and unpacked at once.
 
 Nothing is recorded before all of it is here and verified; what was fetched stays for the next try, byte for byte.  Two processes that pull the same layer
-fetch it once (content.py).  Blobs are kept as they came, since a push must give the same bytes back (docs/decisions/0021).
+fetch it once (content.py).  Blobs are kept as they came, since a push must give the same bytes back (docs/decisions/0023).
 Source: distribution-spec "Pulling manifests", "Pulling blobs"; image-spec image-index.md, manifest.md.
 """
 
