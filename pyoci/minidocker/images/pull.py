@@ -39,10 +39,10 @@ def pull(store, name, platform="", progress=None):
         registry = Registry(host, wanted.repository, settings=settings)
         try:
             return _Pull(store, registry, wanted, platform, progress).run()
-        except RegistryProblem:
+        except (RegistryProblem, ImageProblem) as error:
             if host == hosts[-1]:
                 raise
-            progress.say(f"{host} (mirror) does not have it: trying the next")
+            progress.say(f"{host} (mirror): {error}: trying the next")
         finally:
             registry.close()
     raise AssertionError("unreachable")

@@ -5,6 +5,7 @@ NAME.key beside them are ours.  Plain HTTP is spoken with loopback and with host
 Source: http.client, RFC 9110; docker's "Protect the daemon's certificates"; the environment's http_proxy, https_proxy, no_proxy.
 """
 
+import base64
 import contextlib
 import http.client
 import ipaddress
@@ -27,6 +28,7 @@ REDIRECTS = (301, 302, 303, 307, 308)
 AGAIN = (429, 500, 502, 503, 504)
 CERTS = ("/etc/docker/certs.d", "/etc/minidocker/certs.d")
 HEADERS = {"User-Agent": f"minidocker/{__version__}"}
+HEAD_S = 60  # for the whole head of an answer: the time-out of a socket begins anew with every byte
 SLOWEST_BYTES_S, SLOW_WINDOW_S = 256, 60
 
 
@@ -79,16 +81,16 @@ class Host:
         return self._open("http")
 
     def _open(self, scheme):
-        proxy = proxy_for(scheme, self.name)
+        proxy, pass_on = proxy_for(scheme, self.name)
         host, port = split_host(self.name, 443 if scheme == "https" else 80)
         where = split_host(proxy, 3128) if proxy else (host, port)
         if scheme == "https":
             connection = http.client.HTTPSConnection(*where, timeout=TIMEOUT_S, context=tls_context(self.name, self.insecure))
             if proxy:
-                connection.set_tunnel(host, port)
+                connection.set_tunnel(host, port, pass_on)
         else:
             connection = http.client.HTTPConnection(*where, timeout=TIMEOUT_S)
-            connection.prefix = f"http://{self.name}" if proxy else ""
+            connection.prefix, connection.pass_on = (f"http://{self.name}", pass_on) if proxy else ("", {})
         try:
             connection.connect()
         except ssl.SSLError:
@@ -132,12 +134,14 @@ def split_host(name, default_port):
 
 
 def proxy_for(scheme, name):
-    """host:port of the environment's proxy, or "" where it is to be gone round."""
+    """(host:port of the environment's proxy or "" where it is to be gone round, the headers that it wants)."""
     proxies = urllib.request.getproxies_environment()
     if scheme not in proxies or is_loopback(name) or urllib.request.proxy_bypass_environment(name, proxies):
-        return ""
+        return "", {}
     url = proxies[scheme]
-    return urllib.parse.urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")[2]
+    user, _, host = urllib.parse.urlsplit(url if "//" in url else f"//{url}").netloc.rpartition("@")
+    word = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+    return host, {"Proxy-Authorization": f"Basic {word}"} if user else {}
 
 
 def tls_context(name, insecure=False):
@@ -267,6 +271,8 @@ class Transport:
             raise RegistryProblem(f"{name}: redirects to {location!r}")
         if target.scheme == "http" and not self.host(target.netloc).plain_allowed:
             raise RegistryProblem(f"{name}: redirects to {target.netloc} without TLS")
+        if is_loopback(target.netloc) and not is_loopback(name):
+            raise RegistryProblem(f"{name}: redirects to {target.netloc}, which is this machine")
         if target.netloc != name:
             headers = {key: value for key, value in headers.items() if key.lower() not in ("authorization", "cookie")}
         return target.netloc, urllib.parse.urlunsplit(("", "", target.path or "/", target.query, "")), headers
@@ -294,8 +300,9 @@ class Transport:
             data = body() if callable(body) else body
             try:
                 target = getattr(connection, "prefix", "") + path
-                connection.request(method, target, body=data, headers={**HEADERS, **headers})
-                return Answer(host, connection, connection.getresponse())
+                connection.request(method, target, body=data, headers={**HEADERS, **headers, **getattr(connection, "pass_on", {})})
+                with _ended_after(connection, HEAD_S):
+                    return Answer(host, connection, connection.getresponse())
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if kept:
@@ -306,6 +313,18 @@ class Transport:
             finally:
                 if callable(body):
                     data.close()
+
+
+@contextlib.contextmanager
+def _ended_after(connection, limit_s):
+    """End the connection if the with block takes longer; what it waits for then fails."""
+    timer = threading.Timer(limit_s, lambda: connection.sock and connection.sock.shutdown(socket.SHUT_RDWR))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _asked_wait(answer, otherwise_s):
