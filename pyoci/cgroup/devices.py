@@ -10,7 +10,8 @@ from posix import O_DIRECTORY, O_RDONLY, close
 from pyoci.cgroup.face import open_file
 from pyoci.cgroup.limits import ANY, EVERYTHING, MKNOD, READ, WRITE
 from pyoci.errors import SyscallError
-from pyoci.native._sys import ffi, lib
+from pyoci.kernel.calls import integers
+from pyoci.native import _sys as lib
 
 MAX_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS of the kernel
 
@@ -126,7 +127,7 @@ def attach(directory, program):
 
 def _attached(cgroup_fd, directory):
     """Descriptors of the programs that are attached to this cgroup itself."""
-    ids = ffi.new(f"unsigned int[{MAX_PROGRAMS}]")
+    ids = integers(MAX_PROGRAMS, "I")
     count = _checked("bpf query", lib.sys_bpf_device_query(cgroup_fd, ids, MAX_PROGRAMS), directory)
     found = []
     try:
