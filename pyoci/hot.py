@@ -21,7 +21,7 @@ FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
 ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
 ExtensionFileLoader = sys.modules["_frozen_importlib_external"].ExtensionFileLoader
 Module = type(sys)
-EXTENSIONS = ("_json", "pyoci.native._sys")
+EXTENSIONS = ("_cffi_backend", "_json", "pyoci.native._sys")
 # Group -> what its verb imports beside cli.verbs.VERB and api; "" is what every command line imports.
 GROUPS = {
     "": ("cli.main",),

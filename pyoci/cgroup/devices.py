@@ -10,8 +10,7 @@ from posix import O_DIRECTORY, O_RDONLY, close
 from pyoci.cgroup.face import open_file
 from pyoci.cgroup.limits import ANY, EVERYTHING, MKNOD, READ, WRITE
 from pyoci.errors import SyscallError
-from pyoci.kernel.calls import integers
-from pyoci.native import _sys as lib
+from pyoci.native._sys import ffi, lib
 
 MAX_PROGRAMS = 64  # BPF_CGROUP_MAX_PROGS of the kernel
 
@@ -127,7 +126,7 @@ def attach(directory, program):
 
 def _attached(cgroup_fd, directory):
     """Descriptors of the programs that are attached to this cgroup itself."""
-    ids = integers(MAX_PROGRAMS, "I")
+    ids = ffi.new(f"unsigned int[{MAX_PROGRAMS}]")
     count = _checked("bpf query", lib.sys_bpf_device_query(cgroup_fd, ids, MAX_PROGRAMS), directory)
     found = []
     try:

@@ -6,7 +6,7 @@ Sources: the man page of the same name.  Hot.
 from errno import ECONNRESET, EINTR
 
 from pyoci.errors import SyscallError
-from pyoci.native import _sys as lib
+from pyoci.native._sys import ffi, lib
 
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
@@ -21,22 +21,6 @@ AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
 POLLIN, POLLERR, POLLHUP = 1, 8, 16
 
 
-def integers(count, kind="i"):
-    """Room for that many C integers (a letter of the struct module says which), to be given to a call as a pointer."""
-    return memoryview(bytearray(count * _BYTES[kind])).cast(kind)
-
-
-_BYTES = {"h": 2, "i": 4, "I": 4, "Q": 8}
-
-
-def _given(values, kind="i"):
-    """The same with these values in it."""
-    room = integers(len(values), kind)
-    for index, value in enumerate(values):
-        room[index] = value
-    return room
-
-
 def _checked(value, call, on=""):
     if value < 0:
         raise SyscallError(call, -value, on)
@@ -48,33 +32,33 @@ _SPAWN_STAGES = ("clone3", "capset", "close_range", "execveat")
 
 def spawn(flags, *, exe_fd, channel_fd, channel_number, cgroup_fd=-1, raise_capabilities=False, is_open=False):
     """Start exe_fd as a child in new namespaces (clone3(2) flags).  Returns (pid, pidfd).  `is_open`: init's /proc/PID is ours."""
-    pidfd = integers(1)
+    pidfd = ffi.new("int *")
     pid = lib.sys_spawn(flags, cgroup_fd, exe_fd, channel_fd, channel_number, raise_capabilities, is_open, pidfd)
     return _checked(pid, _SPAWN_STAGES[-1 - pidfd[0]] if pid < 0 else ""), pidfd[0]
 
 
 def socketpair():
     """Two connected SOCK_SEQPACKET descriptors, close-on-exec.  socketpair(2)"""
-    pair = integers(2)
+    pair = ffi.new("int[2]")
     _checked(lib.sys_socketpair(pair), "socketpair")
     return pair[0], pair[1]
 
 
 def send(fd, data, fds=()):
     """Send one message with descriptors.  Raises SyscallError.  sendmsg(2), unix(7)"""
-    return _checked(lib.sys_send(fd, data, len(data), _given(fds) if fds else None, len(fds)), "sendmsg")
+    return _checked(lib.sys_send(fd, data, len(data), ffi.new("int[]", list(fds)) if fds else ffi.NULL, len(fds)), "sendmsg")
 
 
 def receive(fd, capacity=8192):
     """(bytes, descriptors) of one message; (b"", []) at the end.  recvmsg(2)"""
-    data = bytearray(capacity)
-    fds = integers(16)
-    count = integers(1)
+    data = ffi.new("char[]", capacity)
+    fds = ffi.new("int[16]")
+    count = ffi.new("int *")
     length = lib.sys_receive(fd, data, capacity, fds, 16, count)
     if length == -ECONNRESET:  # told once, when the peer ended with messages of ours unread; what it said last comes after it
         length = lib.sys_receive(fd, data, capacity, fds, 16, count)
     _checked(length, "recvmsg")
-    return bytes(data[:length]), [fds[i] for i in range(count[0])]
+    return ffi.buffer(data, length)[:], [fds[i] for i in range(count[0])]
 
 
 def listen(path):
@@ -141,9 +125,9 @@ def prlimit(pid, resource, soft, hard):
 
 def poll(wanted, timeout_ms=-1):
     """{fd: revents} of [(fd, events)]; {} after the time-out or a signal.  poll(2)"""
-    fds = _given([fd for fd, _ in wanted])
-    revents = integers(len(wanted), "h")
-    ready = lib.sys_poll(fds, _given([events for _, events in wanted], "h"), revents, len(wanted), timeout_ms)
+    fds = ffi.new("int[]", [fd for fd, _ in wanted])
+    revents = ffi.new("short[]", len(wanted))
+    ready = lib.sys_poll(fds, ffi.new("short[]", [events for _, events in wanted]), revents, len(wanted), timeout_ms)
     if ready == -EINTR:
         return {}
     _checked(ready, "poll")
@@ -174,13 +158,13 @@ class Signals:
     __slots__ = ("fd", "_old")
 
     def __init__(self):
-        old = integers(1, "Q")
+        old = ffi.new("unsigned long long *")
         self.fd = _checked(lib.sys_signals_open(old), "signalfd")
         self._old = old[0]
 
     def take(self):
         """The numbers of the signals that are pending, oldest first."""
-        number = integers(1)
+        number = ffi.new("int *")
         found = []
         while lib.sys_signals_read(self.fd, number) == 1:
             found.append(number[0])

@@ -6,7 +6,7 @@ Each raises SyscallError.  Paths are str or bytes.  Sources: openat2(2), fsopen(
 import os
 
 from pyoci.errors import SyscallError
-from pyoci.native import _sys as lib
+from pyoci.native._sys import ffi, lib
 
 RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
 
@@ -34,12 +34,12 @@ def fsconfig(context_fd, key, value):
 
 def fsconfig_flag(context_fd, key):
     """Set a flag.  fsconfig(2), FSCONFIG_SET_FLAG"""
-    _checked(lib.sys_fsconfig(context_fd, 0, os.fsencode(key), None), "fsconfig", key)
+    _checked(lib.sys_fsconfig(context_fd, 0, os.fsencode(key), ffi.NULL), "fsconfig", key)
 
 
 def fsmount(context_fd, attributes=0):
     """Make the file system and its mount, attached nowhere.  Returns the mount's descriptor.  FSCONFIG_CMD_CREATE, fsmount(2)"""
-    _checked(lib.sys_fsconfig(context_fd, 6, None, None), "fsconfig", "create")
+    _checked(lib.sys_fsconfig(context_fd, 6, ffi.NULL, ffi.NULL), "fsconfig", "create")
     return _checked(lib.sys_fsmount(context_fd, attributes), "fsmount")
 
 

@@ -1,7 +1,7 @@
 """Builds what is written in C: two extension modules, init, MiniDocker's two companions and the launchers.
 
-    _sys.abi3.so         the shim over Linux's calls, from sys.c and bpf.c; bind.py makes its Python functions of sys.h and bpf.h
-    _libseccomp.abi3.so  the shim over libseccomp (cffi, API mode); left out, with a note, where <seccomp.h> is missing
+    _sys.abi3.so         the shim over Linux's calls (cffi, API mode), from sys.c and bpf.c; its cdefs are sys.h and bpf.h
+    _libseccomp.abi3.so  the shim over libseccomp; left out, with a note, where <seccomp.h> is missing
     init/pyoci-init      the machine that carries out a plan in a container: static, freestanding
     monitor/minidocker-monitor, minit/minidocker-init  what stays with a MiniDocker container, and in it for --init: static, freestanding
     launcher/pyoci       what stands in bin/: static, freestanding; launcher/minidocker is its brother
@@ -13,11 +13,10 @@ Cold: only the build imports this. Source: cffi's "Preparing and distributing mo
 
 import argparse
 import contextlib
-import io
 import json
 import os
 import pathlib
-import runpy
+import re
 import shlex
 import subprocess
 import sys
@@ -85,18 +84,31 @@ def declarations(header):
     return "\n".join(line for line in header.read_text().splitlines() if not line.lstrip().startswith("#"))
 
 
-def build_extension(name, stems, target, glue_of, libraries=()):
-    """Build one extension from NATIVE/{stems}.c and .h, and from what glue_of(name, headers) says. Returns whether anything was built."""
-    sources = [NATIVE / f"{stem}.c" for stem in stems]
-    headers = [NATIVE / f"{stem}.h" for stem in stems]
-    if is_fresh(target, [*sources, *headers, NATIVE / "bind.py"]):
+def build_extension(name, stems, target, libraries=()):
+    """Build one cffi extension from NATIVE/{stems}.c and .h. Returns whether anything was built."""
+    import cffi  # only who builds needs it, and a cross build of init does without
+
+    present = [stem for stem in stems if (NATIVE / f"{stem}.c").exists()]
+    if not present:
         return False
-    text = glue_of(name, headers)
+    sources = [NATIVE / f"{stem}.c" for stem in present]
+    headers = [NATIVE / f"{stem}.h" for stem in present if (NATIVE / f"{stem}.h").exists()]
+    if is_fresh(target, sources + headers):
+        return False
+
+    ffi = cffi.FFI()
+    text = "\n".join(declarations(header) for header in headers)
+    for word in ("pid_t", "uid_t", "gid_t", "mode_t", "dev_t", "off_t", "time_t"):
+        if re.search(rf"\b{word}\b", text):
+            ffi.cdef(f"typedef int... {word};")
+    ffi.cdef(text)
+    ffi.set_source(name, "\n".join(f'#include "{header.name}"' for header in headers))
 
     def build(fresh):
         scratch = fresh.parent
         glue = scratch / "glue.c"
-        glue.write_text(text)
+        with contextlib.redirect_stdout(None):
+            ffi.emit_c_code(str(glue))
         objects = []
         for source in [*sources, glue]:
             flags = WARNINGS if source is not glue else []
@@ -107,27 +119,6 @@ def build_extension(name, stems, target, glue_of, libraries=()):
 
     replace_with(target, build)
     return True
-
-
-def own_glue(name, headers):
-    """C for an extension by bind.py."""
-    # By path: setup.py runs this file without the package on sys.path.
-    binding = runpy.run_path(str(NATIVE / "bind.py"))["binding"]
-    return binding(name, {header.name: header.read_text() for header in headers})
-
-
-def cffi_glue(name, headers):
-    """C for an extension by cffi in its API mode."""
-    import cffi  # only who builds needs it, and a cross build of init does without
-
-    ffi = cffi.FFI()
-    text = "\n".join(declarations(header) for header in headers)
-    ffi.cdef(text)
-    ffi.set_source(name, "\n".join(f'#include "{header.name}"' for header in headers))
-    said = io.StringIO()
-    with contextlib.redirect_stdout(None):
-        ffi.emit_c_code(said)
-    return said.getvalue()
 
 
 def has_header(name):
@@ -203,9 +194,9 @@ def build_launchers(folder, tree="", prefix=""):
 def build_extensions(into=NATIVE):
     """Build _sys, and _libseccomp where it can be."""
     into = pathlib.Path(into)
-    built = [build_extension("pyoci.native._sys", ["sys", "bpf"], into / "_sys.abi3.so", own_glue) and "_sys"]
+    built = [build_extension("pyoci.native._sys", ["sys", "bpf"], into / "_sys.abi3.so") and "_sys"]
     if has_header("seccomp.h"):
-        built.append(build_extension("pyoci.native._libseccomp", ["libseccomp"], into / "_libseccomp.abi3.so", cffi_glue, ["seccomp"]) and "_libseccomp")
+        built.append(build_extension("pyoci.native._libseccomp", ["libseccomp"], into / "_libseccomp.abi3.so", ["seccomp"]) and "_libseccomp")
     else:
         print("note: no <seccomp.h>: built without libseccomp, so linux.seccomp will be refused (Debian: libseccomp-dev)", file=sys.stderr)
     return [name for name in built if name]

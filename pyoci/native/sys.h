@@ -1,4 +1,4 @@
-/* The shim: calls that Python's posix module lacks; bind.py makes a Python function of each line. Every function returns >= 0, or -errno. */
+/* The cffi shim: calls that Python's posix module lacks. Every function returns >= 0, or -errno. */
 
 int sys_openat2(int dirfd, const char *path, int flags, int mode, int resolve);
 int sys_setns(int fd, int type);
