@@ -134,7 +134,8 @@ def login(registry, user, password):
     if not user:
         raise BadRequest("a user name is required")
     host = host_of(registry)
-    Registry(host, credentials=Credentials(user, password)).check()
+    with contextlib.closing(Registry(host, credentials=Credentials(user, password))) as asked:
+        asked.check()
     path = config_path()
     config = read_config(path)
     key = key_of(host)
@@ -143,7 +144,9 @@ def login(registry, user, password):
         if done.returncode:
             raise MiniDockerError(f"docker-credential-{helper} store: {(done.stdout or done.stderr).strip()}")
     else:
-        auths = config.setdefault("auths", {})
+        if not isinstance(auths := config.get("auths") or {}, dict):
+            raise MiniDockerError(f"{path}: auths: not a JSON object")
+        config["auths"] = auths
         auths[key] = {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
         _write_config(path, config)
     return "Login Succeeded"

@@ -75,7 +75,8 @@ class _Pull:
         self.wanted = wanted
         self.platform = parse_platform(platform) if platform else {}
         self.progress = progress
-        self.failed = threading.Event()
+        self.failed = None
+        self._lock = threading.Lock()
 
     def run(self):
         word = self.wanted.digest or self.wanted.tag
@@ -142,7 +143,10 @@ class _Pull:
         for layer, there, name in zip(descriptors, here, names, strict=True):
             if there and not self.content.has(layer["digest"]):
                 self._fetch(layer, name)
-        layers.ensure_all(self.store.roots, diffs, openers)
+        try:
+            layers.ensure_all(self.store.roots, diffs, openers)
+        except Cancelled:
+            raise self.failed from None
         for name, there in zip(names, here, strict=True):
             if not there:
                 self.progress.layer(name, "Pull complete")
@@ -150,8 +154,9 @@ class _Pull:
     def _opened(self, layer, name):
         try:
             self._fetch(layer, name)
-        except Exception:
-            self.failed.set()
+        except Exception as error:
+            with self._lock:
+                self.failed = self.failed or error
             raise
         self.progress.layer(name, "Extracting")
         return self.content.open(layer["digest"])
@@ -163,11 +168,20 @@ class _Pull:
         note = (lambda count: self.progress.layer(name, "Downloading", count, size)) if name else (lambda count: None)
         with self.content.writer(digest, size, self._cancelled) as writer:
             if not writer.done:
-                self.registry.fetch(writer, size, note)
+                self._fill(writer, descriptor, note)
                 writer.commit()
                 if name:
                     self.progress.layer(name, "Download complete")
 
+    def _fill(self, writer, descriptor, note):
+        try:
+            self.registry.fetch(writer, descriptor["size"], note)
+        except RegistryProblem as error:
+            if error.code == "not found" and descriptor.get("urls"):
+                text = f"layer {descriptor['digest']}: is a foreign layer, which the registry does not have; addresses in manifests are not gone to"
+                raise ImageProblem(text, "push the image again with its foreign layers") from error
+            raise
+
     def _cancelled(self):
-        if self.failed.is_set():
+        if self.failed:
             raise Cancelled("another layer of this image could not be had")

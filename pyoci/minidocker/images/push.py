@@ -66,8 +66,13 @@ def _send_blobs(registry, content, manifest, sources, progress):
         if not content.has(layer["digest"]):
             raise ImageProblem(f"layer {layer['digest']}: its blob is not here any more", "pull or load the image again")
     with ThreadPoolExecutor(WORKERS) as pool:
-        for done in [pool.submit(send, layer) for layer in manifest["layers"]]:
-            done.result()
+        sent = [pool.submit(send, layer) for layer in manifest["layers"]]
+        try:
+            for done in sent:
+                done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     config = manifest["config"]
     if not registry.has_blob(config["digest"]):
         registry.upload(config["digest"], lambda: content.open(config["digest"]), config["size"])

@@ -9,11 +9,11 @@ import re
 import threading
 import urllib.parse
 
-from pyoci.minidocker.errors import ImageProblem, RegistryProblem
+from pyoci.minidocker.errors import ImageProblem, MiniDockerError, RegistryProblem
 from pyoci.minidocker.images import auth, documents
 from pyoci.minidocker.images.content import digest_of, split_digest
 from pyoci.minidocker.images.reference import DEFAULT_REGISTRY
-from pyoci.minidocker.images.transport import Cut, Transport
+from pyoci.minidocker.images.transport import AGAIN, Cut, Transport, drain, split_url
 
 DOCKER_HUB = "registry-1.docker.io"
 MAX_MANIFEST_BYTES = 4 << 20
@@ -21,6 +21,10 @@ MAX_WORDS_BYTES = 1 << 20
 ACCEPT = ", ".join((*documents.MANIFESTS, *documents.INDEXES))
 CONFIG_FILES = ("/etc/minidocker/config.json",)
 BLOB_TRIES = 5
+UPLOAD_TRIES = 3
+PROGRESS_BYTES = 64 << 10  # less between two cuts is none
+_TOKEN = re.compile(r"[!-~]+")
+MAX_MESSAGE = 300
 
 
 class Settings:
@@ -30,9 +34,16 @@ class Settings:
     """
 
     def __init__(self, path=""):
-        config = auth.read_config(path or os.environ.get("MINIDOCKER_CONFIG") or CONFIG_FILES[0])
-        self.insecure = [str(name) for name in config.get("insecure-registries") or ()]
-        self.mirrors = [auth.host_of(str(name)) for name in config.get("registry-mirrors") or ()]
+        self.path = path or os.environ.get("MINIDOCKER_CONFIG") or CONFIG_FILES[0]
+        config = auth.read_config(self.path)
+        self.insecure = self._names(config, "insecure-registries")
+        self.mirrors = [auth.host_of(name) for name in self._names(config, "registry-mirrors")]
+
+    def _names(self, config, key):
+        found = config.get(key) or []
+        if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
+            raise MiniDockerError(f"{self.path}: {key}: must be a list of names")
+        return found
 
 
 class Registry:
@@ -56,19 +67,18 @@ class Registry:
 
     # --- requests
 
-    def _send(self, method, path, headers=None, body=None, *, follow=True):
+    def _send(self, method, path, headers=None, body=None):
         """An Answer; a 401 is answered once, by a token or by name and password."""
         used = self._authorization
-        answer = self.transport.send(method, self.host, path, self._with_authorization(headers, used), body, follow=follow)
+        answer = self.transport.send(method, self.host, path, self._with_authorization(headers, used), body)
         if answer.status != 401:
             return answer
         challenge = answer.headers.get("WWW-Authenticate", "")
-        answer.read(MAX_WORDS_BYTES)
-        answer.close()
+        drain(answer)
         with self._lock:
             if self._authorization == used:  # else another thread was first
                 self._authorization = self._authorize(challenge)
-        return self.transport.send(method, self.host, path, self._with_authorization(headers, self._authorization), body, follow=follow)
+        return self.transport.send(method, self.host, path, self._with_authorization(headers, self._authorization), body)
 
     def _with_authorization(self, headers, authorization):
         return {**(headers or {}), **({"Authorization": authorization} if authorization else {})}
@@ -91,9 +101,10 @@ class Registry:
         return "Bearer " + self._token(words, known)
 
     def _token(self, words, known):
-        realm = urllib.parse.urlsplit(words["realm"])
-        host = self.transport.host(realm.netloc)
-        if realm.scheme not in ("http", "https") or not realm.netloc or (realm.scheme == "http" and not host.plain_allowed):
+        realm = split_url(words["realm"])
+        if realm is None:
+            raise RegistryProblem(f"{self.registry}: names {words['realm'][:200]!r} for tokens, which is no address")
+        if realm.scheme == "http" and not self.transport.host(realm.netloc).plain_allowed:
             raise RegistryProblem(f"{self.registry}: names {words['realm']!r} for tokens, which is no place with TLS")
         wanted = {"service": words.get("service", ""), "scope": self._scope(words)}
         query = [*urllib.parse.parse_qsl(realm.query), *((key, value) for key, value in wanted.items() if value)]
@@ -112,9 +123,12 @@ class Registry:
             raise auth.refused(self.registry, self._problem(answer.status, data, "authentication"))
         try:
             found = json.loads(data)
-            return str(found.get("token") or found["access_token"])
-        except (ValueError, KeyError, AttributeError) as error:
-            raise RegistryProblem(f"{realm.netloc}: a token that can't be read") from error
+            token = found.get("token") or found["access_token"]
+            if isinstance(token, str) and _TOKEN.fullmatch(token):
+                return token
+        except (ValueError, KeyError, AttributeError, RecursionError):
+            pass
+        raise RegistryProblem(f"{realm.netloc}: a token that can't be read")
 
     def _scope(self, words):
         if not self.repository:
@@ -126,8 +140,8 @@ class Registry:
         code, message = "", ""
         try:
             first = json.loads(data)["errors"][0]
-            code, message = str(first.get("code", "")), str(first.get("message", ""))
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+            code, message = str(first.get("code", "")), _printable(str(first.get("message", "")))
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             pass
         where = f"{self.registry}/{self.repository}" if self.repository else self.registry
         if status == 401 or code == "UNAUTHORIZED":
@@ -185,13 +199,13 @@ class Registry:
     def fetch(self, writer, size, note=lambda count: None):
         """Fill a content.Writer with its blob, from the byte on that it has, and on again after a cut.  note(bytes so far).  Raises RegistryProblem, ImageProblem."""
         tries = 0
-        while writer.offset < size or not size:
+        while writer.offset < size or not writer.offset:
             before = writer.offset
             try:
                 self._fetch_once(writer, size, note)
                 return
             except Cut as error:
-                tries = 0 if writer.offset > before else tries + 1
+                tries = 0 if writer.offset >= before + PROGRESS_BYTES else tries + 1
                 if tries == BLOB_TRIES:
                     raise RegistryProblem(str(error)) from error
                 self.transport.pause(0.25 * 2**tries)
@@ -209,14 +223,14 @@ class Registry:
             elif not writer.offset and answer.status != 200:
                 raise self._problem(answer.status, answer.read(MAX_WORDS_BYTES), f"blob {writer.digest}")
             note(writer.offset)
-            for data in answer.chunks(size - writer.offset if size else 1 << 62):
+            for data in answer.chunks(size - writer.offset):
                 if writer.cancelled:
                     writer.cancelled()
                 writer.write(data)
                 note(writer.offset)
         finally:
             answer.close()
-        if size and writer.offset < size:
+        if writer.offset < size:
             raise Cut(f"{self.registry}: blob {writer.digest}: {writer.offset} bytes came, {size} were announced")
 
     def has_blob(self, digest):
@@ -226,33 +240,62 @@ class Registry:
         return answer.status == 200
 
     def upload(self, digest, open_blob, size, mount_from=""):
-        """Upload a blob.  open_blob(): a file.  mount_from: a repository here that has it.  Returns whether it was mounted instead."""
+        """Upload a blob.  open_blob(): a file.  mount_from: a repository here that has it.  Returns whether it was mounted instead.
+
+        An upload that breaks, or whose token has run out, is begun anew: what a registry keeps of it can't be known.
+        """
+        for attempt in range(1, UPLOAD_TRIES + 1):
+            answer = self._begin_upload(digest, mount_from)
+            if answer is None:
+                return True
+            try:
+                status, said = self._send_blob(answer, digest, open_blob, size)
+            except RegistryProblem:
+                if attempt == UPLOAD_TRIES:
+                    raise
+            else:
+                if status in (200, 201, 204):
+                    return False
+                if attempt == UPLOAD_TRIES or status not in (401, *AGAIN):
+                    raise self._problem(status, said, f"upload of {digest}")
+            self.transport.pause(0.25 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def _begin_upload(self, digest, mount_from):
+        """The registry's answer that says where to send it, or None if it was mounted."""
         query = f"?{urllib.parse.urlencode({'mount': digest, 'from': mount_from})}" if mount_from else ""
-        answer = self._send("POST", f"/v2/{self.repository}/blobs/uploads/{query}", {"Content-Length": "0"}, follow=False)
+        answer = self._send("POST", f"/v2/{self.repository}/blobs/uploads/{query}", {"Content-Length": "0"})
         said = _whole(answer, MAX_WORDS_BYTES)
         if answer.status == 201 and mount_from:
-            return True
-        location = answer.headers.get("Location", "")
-        if answer.status != 202 or not location:
+            return None
+        if answer.status != 202 or not answer.headers.get("Location"):
             raise self._problem(answer.status, said, f"upload of {digest}")
-        name, path = self._place(location, digest)
+        return answer
+
+    def _send_blob(self, begun, digest, open_blob, size):
+        """(status, what was said) of the upload itself."""
+        name, path = self._place(begun.headers["Location"], digest)
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         if name == self.host:
             headers = self._with_authorization(headers, self._authorization)
-        answer = self.transport.send("PUT", name, path, headers, open_blob, follow=False)
-        said = _whole(answer, MAX_WORDS_BYTES)
-        if answer.status not in (200, 201, 204):
-            raise self._problem(answer.status, said, f"upload of {digest}")
-        return False
+        answer = self.transport.send("PUT", name, path, headers, open_blob)
+        return answer.status, _whole(answer, MAX_WORDS_BYTES)
 
     def _place(self, location, digest):
         """(host, path) where an upload goes on."""
         base = f"{self.transport.host(self.host).scheme()}://{self.host}"
-        target = urllib.parse.urlsplit(urllib.parse.urljoin(base, location))
+        target = split_url(location, base)
+        if target is None:
+            raise RegistryProblem(f"{self.registry}: wants the upload at {location[:200]!r}")
         if target.scheme == "http" and not self.transport.host(target.netloc).plain_allowed:
             raise RegistryProblem(f"{self.registry}: wants the upload at {target.netloc} without TLS")
         query = f"{target.query}&" if target.query else ""
         return target.netloc, f"{target.path}?{query}digest={urllib.parse.quote(digest, safe='')}"
+
+
+def _printable(text):
+    """What a registry says, short and without control characters: it goes to a terminal."""
+    return "".join(one if one.isprintable() else " " for one in text[:MAX_MESSAGE]).strip()
 
 
 def _goes_on(answer, offset):

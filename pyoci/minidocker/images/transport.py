@@ -36,6 +36,10 @@ class Cut(Exception):
     """A connection that broke or an answer that ended early: worth another try."""
 
 
+class Refused(RegistryProblem):
+    """Nobody listens at that port."""
+
+
 class Host:
     """A host to speak with: `name` (host[:port]), and whether plain HTTP is allowed."""
 
@@ -46,6 +50,7 @@ class Host:
         self._idle = []
         self._lock = threading.Lock()
         self._scheme = ""
+        self._tls = None
 
     def take(self):
         """A kept connection, or a new one.  Raises RegistryProblem, Cut."""
@@ -74,9 +79,10 @@ class Host:
             except ssl.SSLError as error:
                 if not (self.plain_allowed and _speaks_plainly(error)):
                     raise _tls_problem(self.name, error) from error
-            except (ConnectionResetError, http.client.RemoteDisconnected) as error:
-                if not self.plain_allowed:
-                    raise Cut(f"{self.name}: {error}") from error
+            except Refused:
+                # Who names a host without a port may mean 443 or 80, as docker tries them.
+                if not self.plain_allowed or split_host(self.name, 0)[1]:
+                    raise
         self._scheme = "http"
         return self._open("http")
 
@@ -85,7 +91,7 @@ class Host:
         host, port = split_host(self.name, 443 if scheme == "https" else 80)
         where = split_host(proxy, 3128) if proxy else (host, port)
         if scheme == "https":
-            connection = http.client.HTTPSConnection(*where, timeout=TIMEOUT_S, context=tls_context(self.name, self.insecure))
+            connection = http.client.HTTPSConnection(*where, timeout=TIMEOUT_S, context=self._context())
             if proxy:
                 connection.set_tunnel(host, port, pass_on)
         else:
@@ -95,15 +101,24 @@ class Host:
             connection.connect()
         except ssl.SSLError:
             raise
+        except ValueError as error:  # the idna codec's
+            raise RegistryProblem(f"{self.name}: not a host's name") from error
         except socket.gaierror as error:
             raise RegistryProblem(f"{self.name}: cannot find this host: {error.strerror}", hint="is the name right, and is there a name server?") from error
         except TimeoutError as error:
             raise Cut(f"{self.name}: no answer in {TIMEOUT_S} seconds") from error
         except ConnectionRefusedError as error:
-            raise RegistryProblem(f"{self.name}: connection refused", hint="does a registry listen there?") from error
+            raise Refused(f"{self.name}: connection refused", hint="does a registry listen there?") from error
         except OSError as error:
             raise Cut(f"{self.name}: {error.strerror or error}") from error
         return connection
+
+    def _context(self):
+        """The TLS settings, read once: the system's authorities alone take 20 ms."""
+        with self._lock:
+            if self._tls is None:
+                self._tls = tls_context(self.name, self.insecure)
+            return self._tls
 
     def scheme(self):
         """`https`, or `http` where that was found to be spoken."""
@@ -151,15 +166,18 @@ def tls_context(name, insecure=False):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     for folder in cert_folders(name):
-        for file in sorted(os.listdir(folder)):
-            path = f"{folder}/{file}"
-            try:
+        path = folder
+        try:
+            for file in sorted(os.listdir(folder)):
+                path = f"{folder}/{file}"
                 if file.endswith(".crt"):
                     context.load_verify_locations(path)
                 elif file.endswith(".cert"):
                     context.load_cert_chain(path, path[: -len("cert")] + "key")
-            except OSError as error:
-                raise RegistryProblem(f"{path}: {error.strerror or error}") from error
+        except ssl.SSLError as error:
+            raise RegistryProblem(f"{path}: no certificate in PEM, or none that belongs to its key") from error
+        except OSError as error:
+            raise RegistryProblem(f"{path}: {error.strerror or error}") from error
     return context
 
 
@@ -197,8 +215,7 @@ class Answer:
 
     def read(self, limit_bytes):
         """The whole body.  Raises RegistryProblem above limit_bytes, Cut when it ends early."""
-        data = b"".join(self.chunks(limit_bytes))
-        return data
+        return b"".join(self.chunks(limit_bytes))
 
     def chunks(self, limit_bytes, size=1 << 18):
         """The body in pieces.  Raises RegistryProblem above limit_bytes or when it trickles, Cut when it ends early."""
@@ -224,7 +241,9 @@ class Answer:
 
     def close(self):
         """Keep the connection where the whole body was read, else end it."""
-        if self.response.isclosed() and not self.response.will_close:
+        whole = self.response.isclosed() or self.response.length == 0
+        self.response.close()
+        if whole and not self.response.will_close:
             self.host.give_back(self.connection)
         else:
             self.connection.close()
@@ -249,15 +268,16 @@ class Transport:
         for host in self._hosts.values():
             host.close()
 
-    def send(self, method, name, path, headers=None, body=None, *, follow=True):
-        """The Answer of a request to host `name`.  body: bytes, or a function that opens a file; a redirect loses the Authorization.
+    def send(self, method, name, path, headers=None, body=None):
+        """The Answer of a request to host `name`.  body: bytes, or a function that opens a file.
 
-        Tries again what may be repeated (not POST and PATCH).  Raises RegistryProblem.
+        Only GET and HEAD follow redirects, and lose the Authorization on the way to another host: a body may hold a secret too.
+        Tries again what may be repeated: not POST, and not a file.  Raises RegistryProblem.
         """
         headers = dict(headers or {})
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._with_tries(method, name, path, headers, body)
-            if not follow or answer.status not in REDIRECTS or "Location" not in answer.headers:
+            if method not in ("GET", "HEAD") or answer.status not in REDIRECTS or "Location" not in answer.headers:
                 return answer
             name, path, headers = self._redirected(name, path, headers, answer)
         raise RegistryProblem(f"{name}: more than {MAX_REDIRECTS} redirects")
@@ -265,10 +285,10 @@ class Transport:
     def _redirected(self, name, path, headers, answer):
         host = self.host(name)
         location = answer.headers["Location"]
-        _drain(answer)
-        target = urllib.parse.urlsplit(urllib.parse.urljoin(f"{host.scheme()}://{name}{path}", location))
-        if target.scheme not in ("http", "https") or not target.netloc:
-            raise RegistryProblem(f"{name}: redirects to {location!r}")
+        drain(answer)
+        target = split_url(location, f"{host.scheme()}://{name}{path}")
+        if target is None:
+            raise RegistryProblem(f"{name}: redirects to {location[:200]!r}")
         if target.scheme == "http" and not self.host(target.netloc).plain_allowed:
             raise RegistryProblem(f"{name}: redirects to {target.netloc} without TLS")
         if is_loopback(target.netloc) and not is_loopback(name):
@@ -278,7 +298,7 @@ class Transport:
         return target.netloc, urllib.parse.urlunsplit(("", "", target.path or "/", target.query, "")), headers
 
     def _with_tries(self, method, name, path, headers, body):
-        tries = 1 if method in ("POST", "PATCH") else TRIES
+        tries = 1 if method == "POST" or callable(body) else TRIES
         for attempt in range(1, tries + 1):
             try:
                 answer = self._once(method, self.host(name), path, headers, body)
@@ -290,7 +310,7 @@ class Transport:
                 if answer.status not in AGAIN or attempt == tries:
                     return answer
                 wait_s = _asked_wait(answer, 0.25 * 2**attempt)
-                _drain(answer)
+                drain(answer)
             self.pause(wait_s)
         raise AssertionError("unreachable")
 
@@ -327,12 +347,21 @@ def _ended_after(connection, limit_s):
         timer.cancel()
 
 
+def split_url(url, base=""):
+    """The parts of a http or https URL, which may be relative to a base; None for anything else."""
+    try:
+        found = urllib.parse.urlsplit(urllib.parse.urljoin(base, url))
+    except ValueError:
+        return None
+    return found if found.scheme in ("http", "https") and found.netloc else None
+
+
 def _asked_wait(answer, otherwise_s):
     asked = answer.headers.get("Retry-After", "")
-    return min(int(asked), LONGEST_WAIT_S) if asked.isascii() and asked.isdigit() else otherwise_s
+    return min(int(asked[:9]), LONGEST_WAIT_S) if asked.isascii() and asked.isdigit() else otherwise_s
 
 
-def _drain(answer, limit_bytes=1 << 20):
+def drain(answer, limit_bytes=1 << 20):
     """Read a body that nobody wants, so that the connection can be kept."""
     with contextlib.suppress(Cut, RegistryProblem):
         answer.read(limit_bytes)
