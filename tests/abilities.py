@@ -130,6 +130,13 @@ def pypi():
         succeed(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, "setuptools>=77")
 
 
+def docker_registry():
+    """Debian's docker-registry, and what makes its certificates and passwords."""
+    for name in ("openssl", "htpasswd"):
+        program(name)()
+    succeed("docker-registry", "--version")
+
+
 def init():
     """pyoci-init is built in place."""
     if not os.path.exists(pathlib.Path(__file__).parent.parent / "pyoci" / "native" / "init" / "pyoci-init"):
@@ -213,6 +220,7 @@ ABILITIES = {
     "newuidmap": program("newuidmap"),
     "skopeo": program("skopeo"),
     "umoci": program("umoci"),
+    "docker_registry": docker_registry,
     "zstd": program("zstd"),
     "engines": engines,
     "engines-long": engines_long,

@@ -39,7 +39,7 @@ def test_options_are_read_as_docker_reads_them(words, found, arguments):
 
 
 def test_options_end_at_the_program_of_a_container():
-    given, rest = parse("-a image sh -t".split(), OPTIONS, interspersed=False)
+    given, rest = parse(["-a", "image", "sh", "-t"], OPTIONS, interspersed=False)
     assert (dict(given), rest) == ({"all": True}, ["image", "sh", "-t"])
 
 
