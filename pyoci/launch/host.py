@@ -157,7 +157,7 @@ def enter_cgroup(launch, lines, beside, optional):
 
 def spawn_stand_in(launch):
     """It waits for a plan that never comes, and ends when its channel does."""
-    _start_init(launch, 0, 0, 0, None)
+    _start_init(launch, 0, 0, 0, None, 0)
 
 
 def start_scope(launch, bus, unit, slice_, lines, properties):
