@@ -87,7 +87,8 @@ class DockerRegistry:
         return (self.folder / "log").read_text()
 
 
-def _configuration(folder, port, tls, users):
+def configuration(folder, port, tls, users):
+    """config.yml of a docker-registry that keeps all in the folder."""
     lines = ["version: 0.1", "log: {accesslog: {disabled: false}}", f"storage: {{filesystem: {{rootdirectory: '{folder}/data'}}, delete: {{enabled: true}}}}", "http:",
              f"  addr: {HOST}:{port}", "  secret: secret"]  # fmt: skip
     if tls:
@@ -105,7 +106,7 @@ def docker_registry(folder, *, tls=None, users=()):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     found = DockerRegistry(folder, free_port())
-    (folder / "config.yml").write_text(_configuration(folder, found.port, tls, users))
+    (folder / "config.yml").write_text(configuration(folder, found.port, tls, users))
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
