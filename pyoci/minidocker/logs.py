@@ -185,6 +185,8 @@ def _all_records(container, tail, link):
         rest, records = _read_on(current, rest)
         yield from records
         for newer in _newer(container.folder, current):
+            rest, records = _read_on(current, rest)  # what came between our last look and its end
+            yield from records
             current.close()
             current = newer
             rest, records = _read_on(current, b"")

@@ -192,6 +192,8 @@ def record_of(launch, container_id, bundle, config, facts):
         "process": bool(config.get("process")),
         "pid_namespace": any(one.get("type") == "pid" and not one.get("path") for one in linux.get("namespaces") or ()),
     }
+    if facts.rootless:
+        record["rootless"] = True
     if launch.scope:
         record["scope"] = launch.scope
     if facts.no_new_keyring:

@@ -198,7 +198,7 @@ def _checked(text, path, container_id):
     wrong = [name for name, kind in _RECORD if type(record.get(name)) is not kind]
     if record.get("id") != container_id:
         wrong.append("id")
-    if not wrong and (record["pid"] < 1 or not _are_cgroups(record["cgroups"])):
+    if not wrong and (record["pid"] < 1 or not _are_cgroups(record)):
         wrong.append("cgroups" if record["pid"] > 0 else "pid")
     wrong += [name for name in ("hooks", "annotations", "resources") if type(record.get(name) or {}) is not dict]
     scope = record.get("scope") or ["", ""]
@@ -209,9 +209,12 @@ def _checked(text, path, container_id):
     return record
 
 
-def _are_cgroups(directories):
-    paths = directories.values()
-    return all(type(path) is str and path[:1] == "/" for path in paths)  # none at all in a rootless one
+def _are_cgroups(record):
+    """Without root some can't be made, or none."""
+    directories = record["cgroups"]
+    if {"", "devices", "freezer"}.isdisjoint(directories) and record.get("rootless") is not True:
+        return False
+    return all(type(path) is str and path[:1] == "/" for path in directories.values())
 
 
 def _open_locked(path):
