@@ -14,10 +14,11 @@ export PIP_ROOT_USER_ACTION = ignore
 PAPERS := pyproject.toml setup.py setup.cfg
 SOURCES := $(PAPERS) $(shell find pyoci schemas -name '*.py' -o -name '*.[ch]' -o -name '*.json')
 
-.PHONY: help hello test bench bench-engines build install lint fuzz bundles clean packages-build packages-test packages-engines
+.PHONY: help hello mini test bench bench-engines build install lint fuzz bundles clean packages-build packages-test packages-engines
 
 help:
 	@echo "make hello    build and install pyoci, and run a container (root)"
+	@echo "make mini     the same with MiniDocker: an image, and a container of it (root)"
 	@echo "make test     run the test suite; make test ARGS='tests/house -x'"
 	@echo "make bench    compare with runc and crun"
 	@echo "make bench-engines   compare with runc under docker, containerd and podman"
@@ -72,6 +73,11 @@ hello: install
 	@$(BIN)/python bundles/rootfs.py hello
 	@[ "$$(id -u)" = 0 ] || { echo "make hello: needs root, as the container's mounts and cgroups do" >&2; exit 1; }
 	$(BIN)/pyoci run --bundle bundles/hello hello-$$$$
+
+mini: install
+	@[ "$$(id -u)" = 0 ] || { echo "make mini: needs root, as the container's mounts and cgroups do" >&2; exit 1; }
+	$(BIN)/minidocker image make busybox
+	$(BIN)/minidocker run --rm --network none busybox echo "Hello from a container of MiniDocker"
 
 # PYOCI_ENGINES=1, or =quick as in CI: with real engines, from their packages.
 test: packages-test $(if $(PYOCI_ENGINES),packages-engines $(VENV)/.engine-tools) $(VENV)/.test-tools build bundles

@@ -30,6 +30,12 @@ def _tree(document, depth):
         if isinstance(value, dict):
             yield f"{' ' * depth}{key}:"
             yield from _tree(value, depth + 1)
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield f"{' ' * depth}{key}:"
+            for one in value:
+                yield from _tree(one, depth + 1)
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            yield from _tree({f"{key} {name}": text for name, text in value}, depth)
         else:
             shown = " ".join(map(str, value)) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else value
             yield f"{' ' * depth}{key}: {shown}"
