@@ -15,6 +15,7 @@ from pyoci.minidocker.images.check import check
 from pyoci.minidocker.images.content import digest_of
 from pyoci.minidocker.images.documents import OCI_INDEX
 from pyoci.minidocker.images.pull import pull
+from pyoci.minidocker.images.push import push
 
 pytestmark = pytest.mark.needs("root")
 Transport = transport.Transport
@@ -444,6 +445,52 @@ def test_a_body_that_trickles_is_left(store, liar, monkeypatch):
 
     liar.always("GET", "/manifests/", trickle)
     assert failure(store, liar) == f"HOST: sends less than {1 << 20} bytes a second"
+
+
+# --- uploads
+
+
+def takes(handler):
+    """Take what is sent."""
+    handler.rfile.read(int(handler.headers["Content-Length"]))
+    handler.answer(201)
+
+
+def expired(handler):
+    """Take it, and say that the token has run out meanwhile."""
+    handler.rfile.read(int(handler.headers["Content-Length"]))
+    handler.answer(401)
+
+
+@pytest.fixture
+def taker(liar):
+    """A registry that takes uploads."""
+    liar.always("POST", "/uploads/", says(202, Location="/upload?state=1"))
+    liar.always("PUT", "/manifests/", takes)
+    return liar
+
+
+@pytest.mark.parametrize("deed", [registry_place.hangs_up, expired], ids=["cut", "expired"])
+def test_an_upload_that_breaks_is_begun_anew(store, taker, deed):
+    pulled(store, taker)
+    records.tag(store, f"{taker.name}/me/app", f"{taker.name}/me/other")
+    taker.does("PUT", "/upload?", deed)
+    taker.always("PUT", "/upload?", takes)
+    assert push(store, f"{taker.name}/me/other") == taker.images["me/app"].digest
+    assert (len(taker.asked("POST", "/uploads/")), len(taker.asked("PUT", "/upload?"))) == (3, 3)
+
+
+@pytest.mark.parametrize("place, words", [
+    ("http://registry.test/x", "HOST: wants the upload at registry.test without TLS"),
+    ("http://[::1/x", "HOST: wants the upload at 'http://[::1/x'"),
+], ids=["plain", "brackets"])  # fmt: skip
+def test_an_upload_to_where_we_do_not_go_is_one_line(store, liar, place, words):
+    pulled(store, liar)
+    records.tag(store, f"{liar.name}/me/app", f"{liar.name}/me/other")
+    liar.always("POST", "/uploads/", says(202, Location=place))
+    with pytest.raises(MiniDockerError) as caught:
+        push(store, f"{liar.name}/me/other")
+    assert str(caught.value).replace(liar.name, "HOST") == words
 
 
 # --- mirrors, connections

@@ -325,7 +325,7 @@ class Transport:
                     return Answer(host, connection, connection.getresponse())
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
-                if kept:
+                if kept and not callable(body):
                     continue  # the other side closed it while it lay idle
                 if isinstance(error, TimeoutError):
                     raise Cut(f"{host.name}: no answer in {TIMEOUT_S} seconds") from error
