@@ -128,7 +128,9 @@ def log_options(container):
     """The monitor's words on the log and stdin, from LogConfig.  Raises BadRequest."""
     from pyoci.minidocker.logs import log_words
 
-    words = [*log_words(container), f"stdin-once={int(bool(container.body.get('StdinOnce')))}"]
+    # A terminal outlives who typed at it: he may come back, or another.
+    once = container.body.get("StdinOnce") and not container.body.get("Tty")
+    words = [*log_words(container), f"stdin-once={int(bool(once))}"]
     if interval := health.first_ms(container):
         words.append(f"timer=health {interval}")
     return {"words": words}

@@ -37,7 +37,7 @@ def listing(columns, rows, form="", quiet=None, default=()):
         lines = table([columns[name] for name in default], [[str(_value(row, name)) for name in default] for row in rows])
     else:
         template = Template(form, strict=True)
-        cells = [template.render(row).split("\t") for row in ({**columns}, *rows)]
+        cells = [template.render(row).split("\t") for row in ({**columns, "Label": lambda key: key}, *rows)]
         lines = table(cells[0], cells[1:])
     return "".join(line.rstrip() + "\n" for line in lines)
 

@@ -14,6 +14,7 @@ TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<number>-?
                        |(?P<word>[A-Za-z_][A-Za-z_0-9]*)|(?P<sign>:=|=|[|(),]))""", re.VERBOSE)  # fmt: skip
 ACTION = re.compile(r"\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
 MISSING = object()
+METHODS = ("Label",)  # what a list gives an argument: {{.Label "key"}}
 
 
 def text_of(value):
@@ -32,7 +33,9 @@ def text_of(value):
 
 
 def as_json(value):
-    """Compact JSON, as Go writes it."""
+    """Compact JSON, as Go writes it; without methods."""
+    if isinstance(value, dict):
+        value = {name: item for name, item in value.items() if name not in METHODS or not callable(item)}
     text = json.dumps(None if value is MISSING else value, ensure_ascii=False, separators=(",", ":"), default=lambda given: given())
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -258,9 +261,16 @@ def _command(operands, piped, dot, names, strict, text):
             return FUNCTIONS[word](*given)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError) as error:
             raise BadRequest(f"template: {{{{{text}}}}}: {word}: {error}") from error
+    value = _operand(operands[0], dot, names, strict, text)
+    if callable(value):  # a method: {{.Label "key"}}
+        given = [_operand(operand, dot, names, strict, text) for operand in operands[1:]] + piped
+        try:
+            return value(*given)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise BadRequest(f"template: {{{{{text}}}}}: {error}") from error
     if len(operands) != 1 or piped:
         raise BadRequest(f"template: cannot read {{{{{text}}}}}")
-    return _operand(operands[0], dot, names, strict, text)
+    return value
 
 
 def _operand(operand, dot, names, strict, text):
@@ -295,7 +305,7 @@ def _field(value, name, strict, text):
         found = value.get(name, MISSING)
         if found is MISSING and strict:
             raise BadRequest(f'template: {{{{{text}}}}}: can\'t evaluate field {name}; known: {", ".join(sorted(value))}')
-        return found() if callable(found) else found
+        return found if name in METHODS or not callable(found) else found()
     if value in (None, MISSING):
         return MISSING
     raise BadRequest(f"template: {{{{{text}}}}}: can't evaluate field {name} of {text_of(value)}")

@@ -51,7 +51,7 @@ def row(summary, whole, now_s):
         "Size": lambda: f"{human_size(summary.get('SizeRw', 0))} (virtual {human_size(summary.get('SizeRootFs', 0))})",
         "Names": ",".join(name.lstrip("/") for name in summary["Names"]),
         "Labels": ",".join(f"{key}={labels[key]}" for key in sorted(labels)),
-        "Label": lambda: labels,
+        "Label": lambda key: labels.get(key, ""),
         "Mounts": ",".join(mounts if whole else [name[:15] for name in mounts]),
         "LocalVolumes": "0",
         "Networks": summary.get("HostConfig", {}).get("NetworkMode", ""),

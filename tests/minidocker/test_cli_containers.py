@@ -1,0 +1,205 @@
+"""The command line on real containers: what it prints, its statuses, and what it says when something is wrong."""
+
+import json
+import os
+import pathlib
+import pty
+import select
+import subprocess
+import sys
+
+import pytest
+from minidocker_place import Place, assert_nothing_left
+from support import reap, snapshot
+
+pytestmark = pytest.mark.needs("root", "init", "shim", "busybox")
+
+PROGRAM = pathlib.Path(sys.executable).parent / "minidocker"
+TIMEOUT_S = 30
+
+
+class Program:
+    """minidocker with roots of its own, called as people call it."""
+
+    def __init__(self, place):
+        self.place = place
+        self.folder = place.folder
+
+    def __call__(self, *words, stdin=subprocess.DEVNULL):
+        """(status, stdout, stderr) of one call; files, for a container may inherit them."""
+        environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": self.place.roots.data, "MINIDOCKER_RUN": self.place.roots.run, "TZ": "UTC"}
+        if self.place.runtime:
+            words = ("--runtime", self.place.runtime, *words)
+        with (self.folder / "out").open("w+") as out, (self.folder / "err").open("w+") as err:
+            done = subprocess.run([PROGRAM, *words], stdin=stdin, stdout=out, stderr=err, cwd=self.folder, env=environment, timeout=TIMEOUT_S, check=False)
+        return done.returncode, (self.folder / "out").read_text(errors="replace"), (self.folder / "err").read_text(errors="replace")
+
+    def prints(self, *words):
+        """What a call that goes well prints."""
+        status, out, err = self(*words)
+        assert (status, err) == (0, ""), words
+        return out
+
+    def run(self, *words):
+        """A `run --rm --network none`."""
+        return self("run", "--rm", "--network", "none", *words)
+
+
+@pytest.fixture(scope="module")
+def docker(own_mounts, tmp_path_factory):
+    """The program, and a container `web` that runs for the whole module."""
+    before = snapshot()
+    place = Place(tmp_path_factory.mktemp("cli"), os.environ.get("MINIDOCKER_RUNTIME", ""))
+    program = Program(place)
+    program.prints("run", "-d", "--network", "none", "--name", "web", "--label", "a=b", "busybox", "sh", "-c", "echo one; echo two >&2; exec sleep 1000")
+    yield program
+    place.clean()
+    reap()
+    place.engine.close()
+    assert_nothing_left(place, before)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(["true"], 0), (["sh", "-c", "exit 7"], 7), (["nosuch"], 127), (["/etc"], 126), (["sh", "-c", "sleep 9 & kill -9 $!; wait $!"], 137)],
+    ids=["0", "own", "127", "126", "signal"],
+)
+def test_status_of_run_is_the_container_s(docker, words, status):
+    assert docker.run("busybox", *words)[0] == status
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["exec", "nosuch", "true"], "minidocker: No such container: nosuch\n"),
+        (["logs", "nosuch"], "minidocker: No such container: nosuch\n"),
+        (["attach", "nosuch"], "minidocker: No such container: nosuch\n"),
+        (["stats", "--no-stream", "nosuch"], "minidocker: No such container: nosuch\n"),
+        (["run", "--pull", "never", "nosuch"], "minidocker: No such image: nosuch:latest\n"),
+        (["run", "--network", "none", "--env-file", "nosuch", "busybox"], "minidocker: env file nosuch: No such file or directory\n"),
+        (["unpause", "web"], "is not paused\n"),
+        (["rm", "web"], 'minidocker: cannot remove container "web": container is running: stop the container before removing or force remove\n'),
+        (["update", "web"], "minidocker: you must provide one or more flags when using this command\n"),
+        (["ps", "--format", "{{.Foo}}"], "can't evaluate field Foo; known: Command, CreatedAt"),
+        (["run", "-v", "rel:/x", "busybox"], "minidocker: volume rel: named volumes come with a later release\n  bind a host directory: -v /host/path:/path\n"),
+        (["exec", "-it", "web", "true"], "minidocker: the input device is not a TTY\n  leave out -t, or run it on a terminal\n"),
+        (["run", "--name", "web", "--network", "none", "busybox"], "\n  remove or rename that container, or choose another name\n"),
+    ],
+    ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "",
+)
+def test_error_is_one_line_with_a_hint_and_status_125(docker, words, said):
+    status, out, err = docker(*words)
+    assert (status, out) == (125, "")
+    assert said in err
+
+
+def test_ps_q_prints_ids_alone(docker):
+    assert docker.prints("ps", "-q") == docker.place.get("web").id[:12] + "\n"
+
+
+def test_ps_as_json_has_docker_s_fields(docker):
+    row = json.loads(docker.prints("ps", "--format", "json"))
+    assert (row["Names"], row["State"], row["Labels"], row["Networks"]) == ("web", "running", "a=b", "none")
+
+
+def test_ps_shows_one_label_by_its_key(docker):
+    assert docker.prints("ps", "--format", '{{.Names}}:{{.Label "a"}}:{{.Label "none"}}') == "web:b:\n"
+
+
+def test_ps_gives_each_row_whole_to_json(docker):
+    assert json.loads(docker.prints("ps", "--format", "{{json .}}"))["Names"] == "web"
+
+
+def test_logs_keep_the_two_streams_apart(docker):
+    assert docker("logs", "web") == (0, "one\n", "two\n")
+
+
+def test_inspect_prints_what_it_found_beside_what_it_did_not(docker):
+    assert docker("inspect", "-f", "{{.Name}}", "nosuch", "web") == (125, "/web\n", "minidocker: No such object: nosuch\n")
+
+
+def test_exec_gives_the_command_s_status_and_output(docker):
+    assert docker("exec", "-e", "X=1", "-w", "/tmp", "web", "sh", "-c", "echo $X; pwd; exit 3") == (3, "1\n/tmp\n", "")
+
+
+def test_pause_and_unpause_say_the_name(docker):
+    assert docker.prints("pause", "web") == "web\n"
+    assert docker("exec", "web", "true") == (125, "", "minidocker: Container web is paused, unpause the container before exec\n")
+    assert docker.prints("unpause", "web") == "web\n"
+
+
+def test_copy_and_diff_show_a_file_that_was_copied_in(docker):
+    (docker.folder / "file").write_text("text")
+    docker.prints("cp", "file", "web:/copied")
+    docker.prints("cp", "web:/copied", "back")
+    assert (docker.folder / "back").read_text() == "text"
+    assert "A /copied\n" in docker.prints("diff", "web")
+
+
+@pytest.mark.parametrize("words", [["top", "web"], ["stats", "--no-stream", "web"], ["events", "--since", "1h", "--until", "0s"], ["info"], ["version"], ["system", "df"],
+                                   ["images"], ["history", "busybox"], ["update", "--pids-limit", "50", "web"]], ids=" ".join)  # fmt: skip
+def test_command_prints_and_ends_well(docker, words):
+    assert docker.prints(*words)
+
+
+def test_one_life_from_create_to_rm(docker):
+    docker.prints("create", "--network", "none", "--name", "life", "busybox", "sh", "-c", "echo said >/file; echo done")
+    assert docker("start", "-a", "life") == (0, "done\n", "")
+    assert docker.prints("wait", "life") == "0\n"
+    docker.prints("rename", "life", "lived")
+    docker.prints("commit", "lived", "mine:1")
+    assert docker.run("mine:1", "cat", "/file") == (0, "said\n", "")
+    docker.prints("save", "-o", "mine.tar", "mine:1")
+    docker.prints("export", "-o", "tree.tar", "lived")
+    assert "Untagged: mine:1\n" in docker.prints("rmi", "mine:1")
+    assert docker.prints("load", "-i", "mine.tar") == "Loaded image: mine:1\n"
+    assert docker.prints("import", "tree.tar", "tree:1").startswith("sha256:")
+    assert docker("rm", "nosuch", "lived") == (125, "lived\n", "minidocker: No such container: nosuch\n")
+
+
+def test_stop_and_kill_go_on_after_one_that_is_not_there(docker):
+    docker.prints("run", "-d", "--network", "none", "--name", "short", "busybox", "sleep", "1000")
+    assert docker("stop", "-t", "0", "nosuch", "short") == (125, "short\n", "minidocker: No such container: nosuch\n")
+    assert docker.prints("start", "short") == "short\n"
+    assert docker.prints("kill", "short") == "short\n"
+    assert docker.prints("rm", "-f", "short") == "short\n"
+
+
+def test_cidfile_holds_the_id_and_is_not_overwritten(docker):
+    assert docker("run", "-d", "--rm", "--network", "none", "--cidfile", "cid", "busybox", "true")[1].strip() == (docker.folder / "cid").read_text()
+    assert docker("run", "--cidfile", "cid", "busybox")[0] == 125
+
+
+def test_terminal_that_was_left_can_be_joined_again_and_takes_input(docker):
+    assert "read escape sequence" in typed(docker, ["run", "-it", "--name", "term", "--network", "none", "busybox", "cat"], [(b"", b"one\n"), (b"one\r\none", b"\x10\x11")])
+    try:
+        assert "again\r\nagain" in typed(docker, ["attach", "term"], [(b"", b"again\n"), (b"again\r\nagain", b"\x10\x11")])
+    finally:
+        docker("rm", "-f", "term")
+
+
+def typed(docker, words, feed):
+    """What is shown on a terminal; each input is typed when what it waits for has come."""
+    environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": docker.place.roots.data, "MINIDOCKER_RUN": docker.place.roots.run}
+    runtime = ["--runtime", docker.place.runtime] if docker.place.runtime else []
+    master, slave = pty.openpty()
+    with subprocess.Popen([PROGRAM, *runtime, *words], stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True) as process:
+        os.close(slave)
+        shown = b""
+        try:
+            while True:
+                while feed and feed[0][0] in shown:
+                    os.write(master, feed.pop(0)[1])
+                if not select.select([master], [], [], TIMEOUT_S)[0]:
+                    process.kill()
+                    break
+                try:
+                    read = os.read(master, 4096)
+                except OSError:
+                    break
+                if not read:
+                    break
+                shown += read
+        finally:
+            os.close(master)
+    return shown.decode()
