@@ -1,8 +1,23 @@
 """Real engines, each started for its module in a place of its own, with pyoci and runc side by side."""
 
+import ctypes
+import platform
+
 import engine_daemons
 import engine_image
 import pytest
+
+RT_SIGACTION = {"x86_64": 13, "aarch64": 134}
+SIGNALS_OF_LIBC = (32, 33)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_of_libc():
+    """Begin with the default action for the two signals that the C library keeps for itself: some build machines ignore them, runc hands that
+    on, and pyoci does not.  By the kernel's own call, since the C library refuses them.  rt_sigaction(2)"""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for number in SIGNALS_OF_LIBC:
+        libc.syscall(RT_SIGACTION[platform.machine()], number, ctypes.create_string_buffer(32), None, 8)
 
 
 @pytest.fixture(scope="session")
