@@ -17,8 +17,7 @@ def _image(call, name):
 
 
 def _container(call, name):
-    found = call.engine.inspect(name, size=bool(call.values["size"]))
-    return found
+    return call.engine.inspect(name, size=bool(call.values["size"]))
 
 
 def _either(call, name):
