@@ -3,8 +3,6 @@
 A column is a field that --format can name; its heading stands in the table.  Source: docker's "Format command and log output".
 """
 
-from pyoci.minidocker.cli.template import Template, as_json
-
 GAP = 3
 NARROWEST = 10
 
@@ -27,19 +25,26 @@ def listing(columns, rows, form="", quiet=None, default=()):
     """
     if quiet and not form:
         return "".join(f"{_value(row, quiet)}\n" for row in rows)
+    if form and form != "table":
+        return _formatted(columns, rows, form)
+    return _lines([columns[name] for name in default], [[str(_value(row, name)) for name in default] for row in rows])
+
+
+def _formatted(columns, rows, form):
+    from pyoci.minidocker.cli.template import Template, as_json  # dear, 5 ms: only --format needs it
+
     if form == "json":
         return "".join(as_json({name: str(_value(row, name)) for name in columns}) + "\n" for row in rows)
-    if form and not form.startswith("table"):
-        template = Template(_unescaped(form), strict=True)
+    is_table = form.startswith("table")
+    template = Template(_unescaped(form.removeprefix("table").strip() if is_table else form), strict=True)
+    if not is_table:
         return "".join(template.render(row) + "\n" for row in rows)
-    form = _unescaped(form.removeprefix("table").strip())
-    if not form:
-        lines = table([columns[name] for name in default], [[str(_value(row, name)) for name in default] for row in rows])
-    else:
-        template = Template(form, strict=True)
-        cells = [template.render(row).split("\t") for row in ({**columns, "Label": lambda key: key}, *rows)]
-        lines = table(cells[0], cells[1:])
-    return "".join(line.rstrip() + "\n" for line in lines)
+    cells = [template.render(row).split("\t") for row in ({**columns, "Label": lambda key: key}, *rows)]
+    return _lines(cells[0], cells[1:])
+
+
+def _lines(headings, rows):
+    return "".join(line.rstrip() + "\n" for line in table(headings, rows))
 
 
 def _unescaped(form):
