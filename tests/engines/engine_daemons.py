@@ -144,6 +144,7 @@ log_driver = "k8s-file"
 [network]
 network_config_dir = "{folder}/net"
 [engine]
+runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 runtime_supports_json = ["crun", "runc", "pyoci"]
