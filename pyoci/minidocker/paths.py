@@ -12,6 +12,8 @@ Source: XDG Base Directory Specification for who is not root; hier(7).
 
 import os
 
+from pyoci.minidocker.errors import MiniDockerError
+
 
 class Roots:
     """The two roots, absolute.  `data` and `run` override the defaults; so do MINIDOCKER_ROOT and MINIDOCKER_RUN."""
@@ -60,4 +62,7 @@ class Roots:
     def make(self):
         """Make both roots, closed to others."""
         for folder in (self.data, self.run):
-            os.makedirs(folder, 0o711, exist_ok=True)
+            try:
+                os.makedirs(folder, 0o711, exist_ok=True)
+            except OSError as error:
+                raise MiniDockerError(f"make {folder}: {error.strerror}", hint="MiniDocker needs root in this release" if os.geteuid() else "") from error

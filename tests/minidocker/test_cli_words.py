@@ -366,3 +366,9 @@ def test_every_error_of_the_platform_leaves_with_125():
 
 def test_template_json_is_json():
     assert json.loads(Template("{{json .}}").render(DATA)) == DATA
+
+
+def test_roots_that_cannot_be_made_are_one_line_with_a_hint(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["--data-root", str(tmp_path / "file" / "data"), "--run-root", str(tmp_path / "run"), "ps"]) == 125
+    assert capsys.readouterr().err == f"minidocker: make {tmp_path}/file/data: Not a directory\n"
