@@ -34,26 +34,10 @@ class Pump:
         posix.set_blocking(master, False)  # only ours; a process that doesn't read must not keep us from showing what it writes
         self._input_open = True
         self._pending = b""  # what the terminal does not take yet
-        self._saved = None
-        self._raw()
+        from pyoci.kernel.terminal import make_raw  # only for a terminal
+
+        self._saved = make_raw(0)
         self.resize()
-
-    def _raw(self):
-        import termios  # only for a terminal
-
-        try:
-            self._saved = termios.tcgetattr(0)
-        except termios.error:
-            return
-        mode = [*self._saved[:6], list(self._saved[6])]
-        # cfmakeraw(3)
-        mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
-                     | termios.ICRNL | termios.IXON)  # fmt: skip
-        mode[1] &= ~termios.OPOST
-        mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(0, termios.TCSANOW, mode)
 
     def resize(self):
         """Give the container the size of the caller's terminal."""
@@ -102,13 +86,9 @@ class Pump:
 
     def close(self):
         """Give the caller's terminal back as it was."""
-        if self._saved is not None:
-            import termios
+        from pyoci.kernel.terminal import restore
 
-            try:
-                termios.tcsetattr(0, termios.TCSANOW, self._saved)
-            except termios.error:
-                pass  # it hung up
+        restore(0, self._saved)
         posix.close(self.master)
 
 

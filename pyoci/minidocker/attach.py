@@ -60,33 +60,16 @@ class Terminal:
     __slots__ = ("_saved", "fd")
 
     def __init__(self, fd=0):
-        import termios  # only for a terminal
+        from pyoci.kernel.terminal import make_raw  # only for a terminal
 
         self.fd = fd
-        self._saved = None
-        try:
-            self._saved = termios.tcgetattr(fd)
-        except termios.error:
-            return
-        mode = [*self._saved[:6], list(self._saved[6])]
-        # cfmakeraw(3)
-        mode[0] &= ~(termios.IGNBRK | termios.BRKINT | termios.PARMRK | termios.ISTRIP | termios.INLCR | termios.IGNCR
-                     | termios.ICRNL | termios.IXON)  # fmt: skip
-        mode[1] &= ~termios.OPOST
-        mode[2] = mode[2] & ~(termios.CSIZE | termios.PARENB) | termios.CS8
-        mode[3] &= ~(termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN)
-        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(fd, termios.TCSANOW, mode)
+        self._saved = make_raw(fd)
 
     def restore(self):
         """Give it back as it was."""
-        if self._saved is not None:
-            import termios
+        from pyoci.kernel.terminal import restore
 
-            try:
-                termios.tcsetattr(self.fd, termios.TCSANOW, self._saved)
-            except termios.error:
-                pass  # it hung up
+        restore(self.fd, self._saved)
 
 
 def window_size(fd=0):
