@@ -5,10 +5,8 @@ meanwhile.  A running container is seen as its processes see it, with its mounts
 Source: docker-cp(1); Engine API v1.44 ContainerArchive, PutContainerArchive; openat2(2); CVE-2018-15664, CVE-2019-14271.
 """
 
-import base64
 import contextlib
 import errno
-import json
 import os
 import posixpath
 import stat
@@ -94,11 +92,6 @@ def _stat(root, path):
         mode |= go_bit if facts.st_mode & bit else 0
     name = posixpath.basename(path.rstrip("/")) or "/"
     return {"name": name, "size": facts.st_size, "mode": mode, "mtime": moment(facts.st_mtime_ns), "linkTarget": target}
-
-
-def stat_header(found):
-    """The same as the header's value."""
-    return base64.b64encode(json.dumps(found).encode()).decode()
 
 
 def copy_out(store, ref, path, sink):

@@ -1,4 +1,4 @@
-"""Durations as Go writes them.  Source: time.ParseDuration as documented."""
+"""Durations as Go writes them, and as docker tells them to people.  Source: time.ParseDuration as documented, docker ps."""
 
 from pyoci.minidocker.errors import BadRequest
 
@@ -25,3 +25,21 @@ def duration_ns(text):
         if text[:1] != "-" and text and total <= LARGEST:
             return total
     raise BadRequest(f'invalid duration "{text}": such as 1m30s or 500ms')
+
+
+def human_duration(seconds):
+    """docker's words: Less than a second, 3 seconds, About a minute, 2 hours, 4 weeks."""
+    seconds = max(int(seconds), 0)
+    if seconds < 1:
+        return "Less than a second"
+    if seconds < 60:
+        return f"{seconds} second" + ("s" if seconds > 1 else "")
+    minutes, hours = seconds // 60, (seconds + 1800) // 3600
+    if minutes < 60:
+        return "About a minute" if minutes == 1 else f"{minutes} minutes"
+    if hours < 48:
+        return "About an hour" if hours == 1 else f"{hours} hours"
+    for limit, length, word in ((24 * 14, 24, "days"), (24 * 60, 24 * 7, "weeks"), (24 * 365 * 2, 24 * 30, "months")):
+        if hours < limit:
+            return f"{hours // length} {word}"
+    return f"{hours // (24 * 365)} years"

@@ -248,14 +248,6 @@ class Engine:
 
         return plan_remove(self.store, ref, force)
 
-    # --- the monitor's deeds, for whoever starts them by the command line
-
-    def settle_after_exit(self, container_id):
-        """Settle a container that has ended.  Returns what the monitor is to do next, as text."""
-        from pyoci.minidocker.settle import settle_after_exit
-
-        return settle_after_exit(self.store, container_id)
-
     def close(self):
         """Close the store."""
         self.store.close()

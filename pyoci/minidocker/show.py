@@ -8,6 +8,7 @@ import re
 import time
 
 from pyoci.minidocker import bundle_mounts, containers
+from pyoci.minidocker.durations import human_duration
 from pyoci.minidocker.errors import BadRequest, NotFound
 
 NEVER = "0001-01-01T00:00:00Z"
@@ -24,20 +25,6 @@ def moment(time_ns):
     return text + (f".{fraction:09d}".rstrip("0") if fraction else "") + "Z"
 
 
-def ago(seconds):
-    """A span in docker's words: `5 minutes`, `About an hour`."""
-    if seconds < 1:
-        return "Less than a second"
-    for limit, unit, name in ((60, 1, "second"), (3600, 60, "minute"), (48 * 3600, 3600, "hour"), (14 * 86400, 86400, "day"),
-                              (60 * 86400, 7 * 86400, "week"), (730 * 86400, 30 * 86400, "month")):  # fmt: skip
-        count = int(seconds // unit)
-        if seconds < limit:
-            if count == 1 and name in ("minute", "hour"):
-                return f"About a{'n' if name == 'hour' else ''} {name}"
-            return f"{count} {name}" + ("s" if count != 1 else "")
-    return f"{int(seconds // (365 * 86400))} years"
-
-
 def health_of(container):
     """State.Health, or None."""
     import json
@@ -48,10 +35,10 @@ def health_of(container):
 def status_line(container, status):
     """What `ps` shows: `Up 5 minutes (healthy)`, `Exited (0) 3 seconds ago`."""
     now_ns = time.time_ns()
-    since_end = ago((now_ns - container.finished_ns) / NS)
+    since_end = human_duration((now_ns - container.finished_ns) / NS)
     if status in containers.ALIVE:
         health = health_of(container)
-        words = f"Up {ago((now_ns - container.started_ns) / NS)}"
+        words = f"Up {human_duration((now_ns - container.started_ns) / NS)}"
         if status == "paused":
             return f"{words} (Paused)"
         if health:

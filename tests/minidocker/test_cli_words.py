@@ -6,11 +6,11 @@ import pytest
 
 from pyoci.minidocker.cli import flags, times, values
 from pyoci.minidocker.cli.commands.files import split_place
-from pyoci.minidocker.cli.listing import human_duration, listing, table
+from pyoci.minidocker.cli.listing import listing, table
 from pyoci.minidocker.cli.main import COMMANDS, NOUNS, command_of, find, main
 from pyoci.minidocker.cli.options import FLAG, LIST, NUMBER, TEXT, Option, Usage, parse
 from pyoci.minidocker.cli.template import Template
-from pyoci.minidocker.durations import duration_ns
+from pyoci.minidocker.durations import duration_ns, human_duration
 from pyoci.minidocker.errors import BadRequest, MiniDockerError
 from pyoci.minidocker.sizes import human_size
 
@@ -372,3 +372,25 @@ def test_roots_that_cannot_be_made_are_one_line_with_a_hint(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["--data-root", str(tmp_path / "file" / "data"), "--run-root", str(tmp_path / "run"), "ps"]) == 125
     assert capsys.readouterr().err == f"minidocker: make {tmp_path}/file/data: Not a directory\n"
+
+
+def test_both_times_of_a_container_are_told_in_the_same_words():
+    """STATUS is the engine's text, CREATED the command line's."""
+    from types import SimpleNamespace
+
+    from pyoci.minidocker import show
+
+    started_s = show.time.time() - 5400.5
+    container = SimpleNamespace(finished_ns=0, started_ns=int(started_s * 10**9), health="")
+    assert show.status_line(container, "running") == f"Up {human_duration(5400)}" == "Up 2 hours"
+
+
+def test_debug_shows_where_an_error_came_from(capsys):
+    assert main(["--debug", "foo"]) == 125
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback") and shown.endswith("'minidocker --help' lists the commands\n")
+
+
+def test_what_only_the_monitor_does_is_no_command(capsys):
+    assert main(["monitor-exited"]) == 125
+    assert capsys.readouterr().err.startswith("minidocker: 'monitor-exited' is not a minidocker command\n")

@@ -31,7 +31,10 @@ def listing(columns, rows, form="", quiet=None, default=()):
 
 
 def _formatted(columns, rows, form):
-    from pyoci.minidocker.cli.template import Template, as_json  # dear, 5 ms: only --format needs it
+    from pyoci.minidocker.cli.template import (  # dear, 5 ms: only --format needs it
+        Template,
+        as_json,
+    )
 
     if form == "json":
         return "".join(as_json({name: str(_value(row, name)) for name in columns}) + "\n" for row in rows)
@@ -54,21 +57,3 @@ def _unescaped(form):
 def _value(row, name):
     value = row[name]
     return value() if callable(value) else value
-
-
-def human_duration(seconds):
-    """docker's words: Less than a second, 3 seconds, About a minute, 2 hours, 4 weeks."""
-    seconds = max(int(seconds), 0)
-    if seconds < 1:
-        return "Less than a second"
-    if seconds < 60:
-        return f"{seconds} second" + ("s" if seconds > 1 else "")
-    minutes, hours = seconds // 60, (seconds + 1800) // 3600
-    if minutes < 60:
-        return "About a minute" if minutes == 1 else f"{minutes} minutes"
-    if hours < 48:
-        return "About an hour" if hours == 1 else f"{hours} hours"
-    for limit, length, word in ((24 * 14, 24, "days"), (24 * 60, 24 * 7, "weeks"), (24 * 365 * 2, 24 * 30, "months")):
-        if hours < limit:
-            return f"{hours // length} {word}"
-    return f"{hours // (24 * 365)} years"

@@ -79,13 +79,11 @@ def entry():
 
 def main(words):
     """Carry out a command line without the program's name.  Returns the exit status; raises nothing."""
-    name = ""
+    name, call = "", None
     try:
         call, words = _read_settings(words)
         if call is None:
             return 0
-        if words[0] == "monitor-exited":  # not for people: the monitor's
-            return call.engine.settle_after_exit(words[1]) or 0
         name, module, rest = find(words)
         if module is None:
             return _show_help(words, rest)
@@ -96,6 +94,10 @@ def main(words):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except PyociError as error:
+        if call and call.settings["debug"]:
+            from traceback import format_exception  # cold: only with --debug
+
+            sys.stderr.write("".join(format_exception(error)))
         return fail(name, error)
 
 
@@ -189,10 +191,15 @@ def fail(name, error):
     """Say what went wrong, and how to go on.  Returns the exit status."""
     from pyoci.minidocker.cli.options import Usage
 
-    hint = getattr(error, "hint", "") or (f"'minidocker {name} --help' shows how it is called" if isinstance(error, Usage) else "")
-    print(f"minidocker: {one_line(error)}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+    say(error, f"'minidocker {name} --help' shows how it is called" if isinstance(error, Usage) else "")
     status = getattr(error, "exit_status", FAILED)
     return status if status in (126, 127) else FAILED
+
+
+def say(error, hint=""):
+    """An error on standard error, and below it its own hint, or this one."""
+    hint = getattr(error, "hint", "") or hint
+    print(f"minidocker: {one_line(error)}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
 
 
 def one_line(error):

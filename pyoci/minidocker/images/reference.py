@@ -113,13 +113,6 @@ def check_digest(digest):
     return algorithm, value
 
 
-def check_tag(tag):
-    """The tag, if it can be one.  Raises BadRequest."""
-    if not re.fullmatch(_TAG, tag):
-        raise BadRequest(f"invalid tag format: '{tag}'")
-    return tag
-
-
 def _split_registry(text):
     """(registry, rest), docker's defaults filled in."""
     first, slash, rest = text.partition("/")

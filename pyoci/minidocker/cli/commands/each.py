@@ -3,21 +3,19 @@
 import sys
 
 from pyoci.errors import PyociError
+from pyoci.minidocker.cli.main import FAILED, say
 
 
 def for_each(names, act, show=print):
-    """Call act(name) for each, and show what it returns (the name if that is None).  Returns the exit status; docker's is 1 when any failed."""
+    """Call act(name) for each, and show what it returns (the name if that is None).  Returns the exit status; FAILED when any failed."""
     failed = 0
     for name in names:
         try:
             found = act(name)
             show(name if found is None else found)
         except PyociError as error:
-            from pyoci.minidocker.cli.main import one_line
-
-            hint = getattr(error, "hint", "")
-            print(f"minidocker: {one_line(error)}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
-            failed = 125
+            say(error)
+            failed = FAILED
     return failed
 
 

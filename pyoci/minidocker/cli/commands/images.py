@@ -5,9 +5,10 @@ import time
 
 from pyoci.minidocker.cli.commands.each import for_each
 from pyoci.minidocker.cli.commands.ps import filters
-from pyoci.minidocker.cli.listing import human_duration, listing
+from pyoci.minidocker.cli.listing import listing
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
+from pyoci.minidocker.durations import human_duration
 from pyoci.minidocker.errors import BadRequest
 from pyoci.minidocker.images import records, reference
 from pyoci.minidocker.sizes import human_size

@@ -1,10 +1,9 @@
 """inspect: all that is known of containers and images.  docker-inspect(1)"""
 
 import json
-import sys
 
 from pyoci.errors import PyociError
-from pyoci.minidocker.cli.main import Command, one_line
+from pyoci.minidocker.cli.main import FAILED, Command, say
 from pyoci.minidocker.cli.options import FLAG, TEXT, Option
 from pyoci.minidocker.cli.template import Template, as_json
 from pyoci.minidocker.errors import BadRequest, NotFound
@@ -39,8 +38,8 @@ def _show(call, find):
         try:
             found.append(find(call, name))
         except PyociError as error:
-            print(f"minidocker: {one_line(error)}", file=sys.stderr)
-            status = 125
+            say(error)
+            status = FAILED
     if not form:
         print(json.dumps(found, indent=4, ensure_ascii=False))
     for document in found if form else ():

@@ -3,9 +3,10 @@
 import sys
 import time
 
-from pyoci.minidocker.cli.listing import human_duration, listing
+from pyoci.minidocker.cli.listing import listing
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, NUMBER, TEXT, Option
+from pyoci.minidocker.durations import human_duration
 from pyoci.minidocker.errors import BadRequest
 from pyoci.minidocker.sizes import human_size
 
