@@ -247,6 +247,14 @@ def wait_until_stopped(pyoci, container_id):
     assert pyoci.state(container_id)["status"] == "stopped"
 
 
+def until(condition):
+    """Wait for what no descriptor tells of.  Raises AssertionError after TIMEOUT_S."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
+        select.select([], [], [], 0.01)
+
+
 class Signal:
     """A FIFO by which something that a container or a hook runs says that it has come so far: `echo > PATH`."""
 

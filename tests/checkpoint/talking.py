@@ -5,7 +5,6 @@ import pathlib
 import select
 import socket
 import subprocess
-import time
 
 import support
 
@@ -123,14 +122,6 @@ class Receiver:
 
     def __exit__(self, *_):
         self.socket.close()
-
-
-def until(condition):
-    """Wait for what no descriptor tells of.  Raises AssertionError after TIMEOUT_S."""
-    deadline_s = time.monotonic() + support.TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        select.select([], [], [], 0.01)
 
 
 def read_until(fd, wanted):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 import support
-from talking import Receiver, Talk, call, checkpointed, mounts, read_until, restored, started, until
+from talking import Receiver, Talk, call, checkpointed, mounts, read_until, restored, started
 
 pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "criu")
 
@@ -242,12 +242,12 @@ def test_a_stream_that_is_a_file_of_the_host_is_the_callers_again(bundle, pyoci,
     with open(tmp_path / "first", "ab") as out:
         words = pyoci.command("run", "--detach", "--bundle", bundle.path, name)
         subprocess.run(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=pyoci.environment, check=True, timeout=60)
-    until(lambda: (tmp_path / "first").read_text() == "begun\n")
+    support.until(lambda: (tmp_path / "first").read_text() == "begun\n")
     pyoci.ok("checkpoint", "--image-path", images, name)
     with open(tmp_path / "second", "ab") as out:
         words = pyoci.command("restore", "--bundle", bundle.path, "--image-path", images, name)
         with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=pyoci.environment) as process:
-            until(lambda: pyoci("kill", name, "TERM").returncode == 0)
+            support.until(lambda: pyoci("kill", name, "TERM").returncode == 0)
             assert process.wait(support.TIMEOUT_S) == 3
     assert (tmp_path / "second").read_text() == "again\n"
 

@@ -7,7 +7,7 @@ import termios
 
 import pytest
 import support
-from watching import Receiver, Screen, Terminal, until
+from watching import Receiver, Screen, Terminal
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_size_follows_ours(with_terminal, pyoci):
         assert termios.tcgetwinsize(theirs) == (30, 100)
         termios.tcsetwinsize(terminal.master, (40, 120))
         terminal.process.send_signal(signal.SIGWINCH)
-        until(lambda: termios.tcgetwinsize(theirs) == (40, 120))
+        support.until(lambda: termios.tcgetwinsize(theirs) == (40, 120))
         os.close(theirs)
 
 

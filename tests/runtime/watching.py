@@ -9,7 +9,6 @@ import select
 import socket
 import subprocess
 import termios
-import time
 
 TIMEOUT_S = 30
 
@@ -134,14 +133,6 @@ class Receiver:
 def ended(fd):
     """Wait until the descriptor of a process (pidfd) says that it ended."""
     assert select.select([fd], [], [], TIMEOUT_S)[0]
-
-
-def until(condition):
-    """Wait for what no descriptor tells of.  Raises AssertionError after TIMEOUT_S."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline_s
-        os.sched_yield()
 
 
 def inside(pyoci, container_id, script, *flags):
