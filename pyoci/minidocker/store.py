@@ -6,7 +6,9 @@ events are docker's.  Source: sqlite.org/wal.html, sqlite.org/lang_transaction.h
 """
 
 import contextlib
+import fcntl
 import json
+import os
 import sqlite3
 import time
 
@@ -97,12 +99,13 @@ class Store:
             return
         if version > VERSION:
             raise MiniDockerError(f"store {self.roots.database}: written by a newer MiniDocker (version {version}, known: {VERSION})")
-        self.db.execute("pragma journal_mode = wal")
-        with self.change() as db:
-            if db.execute("pragma user_version").fetchone()[0] == 0:
-                for statement in SCHEMA.split(";\n"):
-                    db.execute(statement)
-                db.execute(f"pragma user_version = {VERSION}")
+        with _alone(self.roots.data):  # SQLite waits for nobody when it turns to WAL
+            self.db.execute("pragma journal_mode = wal")
+            with self.change() as db:
+                if db.execute("pragma user_version").fetchone()[0] == 0:
+                    for statement in SCHEMA.split(";\n"):
+                        db.execute(statement)
+                    db.execute(f"pragma user_version = {VERSION}")
 
     @contextlib.contextmanager
     def change(self):
@@ -130,6 +133,17 @@ class Store:
     def close(self):
         """Close the connection."""
         self.db.close()
+
+
+@contextlib.contextmanager
+def _alone(folder):
+    """One at a time among all who come with the same folder.  flock(2)"""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def open_store(roots=None):
