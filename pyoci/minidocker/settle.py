@@ -137,9 +137,16 @@ def settle_after_exit(store, container_id):
                 return ""
             if container.status == "created":  # who started it was killed before he could say so
                 adopt(store, container)
+            elif _is_a_later_life(container):
+                return ""
             return settle(store, container).answer().decode()
     except containers.NotFound:
         return ""
+
+
+def _is_a_later_life(container):
+    """Whether the container was started again while this deed of its last life waited for the lock: its own monitor sees to it now."""
+    return os.getppid() != container.monitor and (container.is_process_alive() or container.is_monitor_alive())
 
 
 def adopt(store, container):

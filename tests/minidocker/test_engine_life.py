@@ -12,6 +12,7 @@ from minidocker_place import TIMEOUT_S
 
 from pyoci.minidocker import containers, monitor
 from pyoci.minidocker.errors import BadRequest, Conflict, NotFound
+from pyoci.minidocker.settle import settle_after_exit
 
 pytestmark = pytest.mark.needs("root")
 
@@ -44,6 +45,16 @@ def test_stop_uses_the_images_signal(place):
     ready(place, container_id)
     place.engine.stop(container_id)
     assert place.get(container_id).exit_code == 9
+
+
+def test_monitor_of_an_earlier_life_settles_no_later_one(place):
+    container_id = place.up("sleep", "1000")
+    place.engine.stop(container_id, 0)
+    place.engine.start(container_id)
+    before = place.get(container_id)
+    assert settle_after_exit(place.store, container_id) == ""
+    after = place.get(container_id)
+    assert (after.status, after.pid) == ("running", before.pid) and after.is_process_alive()
 
 
 def test_stop_of_a_stopped_container_is_no_error(place):
