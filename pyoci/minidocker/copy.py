@@ -18,11 +18,16 @@ from pyoci.errors import SyscallError, errno_text
 from pyoci.kernel import calls
 from pyoci.minidocker import containers, prepare
 from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound
+from pyoci.minidocker.images.pax import shown
 from pyoci.minidocker.life import held
 from pyoci.minidocker.show import moment
 
 NO_MAGICLINKS, IN_ROOT = 0x02, 0x10
 _PATH_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def _no_warning(text):
+    """Where the caller wants none."""
 
 
 @contextlib.contextmanager
@@ -99,11 +104,11 @@ def copy_out(store, ref, path, sink):
     with root_of(store, ref) as (_, root):
         found = _stat(root, path)
         folder, name = _parts(path)
-        shown = name or posixpath.basename(path.rstrip("/.")) or "."
+        first = name or posixpath.basename(path.rstrip("/.")) or "."
         fd = resolve(root, folder if name else path, _PATH_FOLDER)
         try:
             with tarfile.open(fileobj=_Sink(sink), mode="w|", format=tarfile.PAX_FORMAT) as tar:
-                _Packer(tar).add(fd, name or ".", shown)
+                _Packer(tar).add(fd, name or ".", first)
         finally:
             os.close(fd)
         return found
@@ -344,8 +349,27 @@ def _renaming(name, keep_ids, uid, gid):
     return change
 
 
-def to_host(store, ref, path, target, *, follow_links=False, keep_ids=False):
-    """Copy what is at path in a container to the host's `target`; "-" is a tar on standard output.  docker-cp(1)"""
+def _without_danger(change, devices):
+    """A change of members for the host: what a container's root could plant there is left out, set-uid and set-gid bits and device nodes, whose names go to `devices`.
+
+    docker keeps both.  With them, who is root in a container, and any user of the host together, would be root of the host.
+    """
+
+    def safe(member):
+        if member.ischr() or member.isblk():
+            devices.append(member.name)
+            return None
+        member.mode &= 0o1777
+        return change(member)
+
+    return safe
+
+
+def to_host(store, ref, path, target, *, follow_links=False, keep_ids=False, warn=_no_warning):
+    """Copy what is at path in a container to the host's `target`; "-" is a tar on standard output, which keeps everything.  docker-cp(1)
+
+    Set-uid and set-gid bits never come to the host.  A device is refused; those below a folder are left out, and warn(text) says so.
+    """
     with root_of(store, ref) as (_, root):
         if follow_links:
             path = _followed(root, path)
@@ -354,6 +378,8 @@ def to_host(store, ref, path, target, *, follow_links=False, keep_ids=False):
         return
     with tempfile.TemporaryFile() as spool:
         found = copy_out(store, ref, path, spool)
+        if found["mode"] & 1 << 26:
+            raise BadRequest(f"{path} is a device, which cp makes none of on the host", hint="CONTAINER:PATH - writes a tar that has it")
         spool.seek(0)
         folder, name = place(found, path, target, os.stat(target).st_mode if os.path.exists(target) else 0)
         try:
@@ -363,9 +389,13 @@ def to_host(store, ref, path, target, *, follow_links=False, keep_ids=False):
         except OSError as error:
             raise BadRequest(f"{folder}: {errno_text(error.errno)}") from error
         try:
-            unpack(spool, fd, f"copy to {target}", _renaming(name, keep_ids, os.geteuid(), os.getegid()))
+            devices = []
+            unpack(spool, fd, f"copy to {target}", _without_danger(_renaming(name, keep_ids, os.geteuid(), os.getegid()), devices))
         finally:
             os.close(fd)
+    if devices:
+        more = f" and {len(devices) - 1} more" if devices[1:] else ""
+        warn(f"{shown(os.fsencode(devices[0]))}{more} not copied: cp makes no device on the host")
 
 
 def _followed(root, path):

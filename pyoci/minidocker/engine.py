@@ -148,7 +148,7 @@ class Engine:
         """Copy to the host's `target`; "-" is a tar on standard output."""
         from pyoci.minidocker.copy import to_host
 
-        to_host(self.store, ref, path, target, follow_links=follow_links, keep_ids=keep_ids)
+        to_host(self.store, ref, path, target, follow_links=follow_links, keep_ids=keep_ids, warn=self.warn)
 
     def copy_in(self, ref, source, path, *, follow_links=False, keep_ids=False):
         """Copy the host's `source` in; "-" is a tar on standard input."""
