@@ -62,12 +62,15 @@ echo 1 >/proc/sys/net/ipv4/ip_forward
 mkdir $1/shared
 mount --bind $1/shared $1/shared
 mount --make-shared $1/shared
+# Podman's name for the cgroup of its conmons; another podman's stays.
+conmons=*/libpod_parent*
+[ -z "$(find /sys/fs/cgroup -maxdepth 2 -name libpod_parent)" ] || conmons=
 echo ready
 cat >/dev/null
 # Hierarchies that only this place has mounted are only cleaned here.
 kill -9 -1 2>&1 || true
 tries=50
-while find /sys/fs/cgroup -depth -type d -path "*/$2*" -exec rmdir {} + 2>&1 | grep -q . && [ $((tries -= 1)) -gt 0 ]; do sleep 0.1; done
+while find /sys/fs/cgroup -depth -type d \\( -path "*/$2*" -o -path "$conmons" \\) -exec rmdir {} + 2>&1 | grep -q . && [ $((tries -= 1)) -gt 0 ]; do sleep 0.1; done
 """
 
 
