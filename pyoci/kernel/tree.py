@@ -1,9 +1,11 @@
 """Calls below a directory descriptor that must not leave it, and overlay mounts by the mount API.  Cold: MiniDocker's.
 
-Each raises SyscallError.  Paths are str or bytes.  Sources: openat2(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2), mount(2).
+Each raises SyscallError.  Paths are str or bytes.  Sources: open(2) (O_PATH), openat2(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2), mount(2).
 """
 
+import errno
 import os
+import stat
 
 from pyoci.errors import SyscallError
 from pyoci.native._sys import ffi, lib
@@ -20,6 +22,24 @@ def _checked(value, call, on=""):
 def open_below(folder_fd, path, flags, resolve):
     """A descriptor of a path below a folder, or -errno: who unpacks meets ENOENT too often for exceptions.  openat2(2)"""
     return lib.sys_openat2(folder_fd, path, flags, 0, resolve)
+
+
+def open_regular(folder_fd, path, resolve, *, follow=False):
+    """A descriptor to read a regular file below a folder, or -errno; -ENXIO for whatever else is there, which is not opened: to open a device or a FIFO is to use it.
+
+    follow   whether the last part may be a link, which then leads as `resolve` lets it; -ENXIO otherwise
+    """
+    place = open_below(folder_fd, os.fsencode(path), os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW), resolve)
+    if place < 0:
+        return place
+    try:
+        if not stat.S_ISREG(os.fstat(place).st_mode):
+            return -errno.ENXIO
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)  # this very file, whatever bears its name by now
+    except OSError as error:
+        return -error.errno
+    finally:
+        os.close(place)
 
 
 def fsopen(kind):

@@ -16,6 +16,7 @@ import tempfile
 
 from pyoci.errors import SyscallError, errno_text
 from pyoci.kernel import calls
+from pyoci.kernel.tree import open_regular
 from pyoci.minidocker import containers, prepare
 from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound
 from pyoci.minidocker.images.pax import shown
@@ -135,7 +136,11 @@ class _Packer:
         if info is None:
             return
         if info.isreg():
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder_fd)
+            fd = open_regular(folder_fd, name, IN_ROOT | NO_MAGICLINKS)
+            if fd in (-errno.ENOENT, -errno.ENXIO):  # it went meanwhile, or became something else
+                return
+            if fd < 0:
+                raise OSError(-fd, os.strerror(-fd))
             with open(fd, "rb") as file:
                 info.size = os.fstat(fd).st_size
                 self._tar.addfile(info, file)

@@ -5,27 +5,23 @@ Source: docker-run(1), --user; passwd(5), group(5); openat2(2), RESOLVE_IN_ROOT.
 
 import os
 
-from pyoci.kernel import calls
+from pyoci.kernel.tree import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_regular
 from pyoci.minidocker.errors import BadRequest
 
-RESOLVE_NO_MAGICLINKS, RESOLVE_IN_ROOT = 0x02, 0x10
 LARGEST_BYTES = 4 << 20
 LARGEST_ID = (1 << 31) - 1
 
 
 def read_below(root, path):
-    """The text of a regular file below a root, "" where there is none."""
+    """The text of a regular file below a root, the first 4 MiB of it; "" where there is none."""
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = calls.openat2(root_fd, path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-    except calls.SyscallError:
-        return ""
+        fd = open_regular(root_fd, path, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS, follow=True)
     finally:
         os.close(root_fd)
+    if fd < 0:
+        return ""
     with open(fd, "rb") as file:
-        facts = os.fstat(fd)
-        if facts.st_mode & 0o170000 != 0o100000:
-            return ""
         return file.read(LARGEST_BYTES).decode("utf-8", "surrogateescape")
 
 

@@ -12,7 +12,7 @@ import stat
 import threading
 
 from pyoci.errors import errno_text
-from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_below
+from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_below, open_regular
 from pyoci.minidocker.errors import MiniDockerError
 from pyoci.minidocker.images import tar
 from pyoci.minidocker.images.pax import shown
@@ -21,7 +21,6 @@ from pyoci.minidocker.images.unpack import OPAQUE, WHITEOUT
 
 CHUNK = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
 
@@ -255,16 +254,14 @@ class _Tree:
         self.packer.add(self._entry(path, kind, found, xattrs, link=link, device=device))
 
     def _add_regular(self, parent, name, path):
-        try:
-            fd = os.open(name, _FILE, dir_fd=parent)
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):  # it went, or became a link or a socket
-                return
-            raise
+        fd = open_regular(parent, name, _BENEATH)
+        if fd in (-errno.ENOENT, -errno.ENXIO):  # it went, or became something else
+            return
+        if fd < 0:
+            raise OSError(-fd, os.strerror(-fd))
         try:
             found = os.fstat(fd)
-            if stat.S_ISREG(found.st_mode):
-                self.packer.add_file(self._entry(path, tar.FILE, found, self._xattrs(fd), size=found.st_size), fd)
+            self.packer.add_file(self._entry(path, tar.FILE, found, self._xattrs(fd), size=found.st_size), fd)
         finally:
             os.close(fd)
 
