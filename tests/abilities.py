@@ -222,6 +222,7 @@ ABILITIES = {
     "umoci": program("umoci"),
     "docker_registry": docker_registry,
     "zstd": program("zstd"),
+    "apparmor_parser": program("apparmor_parser"),
     "engines": engines,
     "engines-long": engines_long,
     "cri": cri,

@@ -47,6 +47,14 @@ def in_user_namespace():
         return False  # a kernel without any, or no procfs
 
 
+def has_apparmor():
+    """Whether AppArmor is enabled.  apparmor_module(7)"""
+    try:
+        return read_file("/sys/module/apparmor/parameters/enabled")[:1] == b"Y"
+    except SyscallError:
+        return False
+
+
 def stat_fields(pid):
     """The fields of /proc/PID/stat after the command name (field 3 is [0]), or None if there is no such process."""
     try:

@@ -19,6 +19,7 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 class Facts:
     """What the host and the image say.
 
+    apparmor       the profile's name, or ""
     id             the container's
     rootfs         its absolute path
     user           {"uid", "gid", "additionalGids"}
@@ -35,7 +36,7 @@ class Facts:
     seccomp        linux.seccomp as the user's file has it, or None for the default profile
     """
 
-    __slots__ = ("binds", "devices", "files", "held", "hostname", "id", "init", "is_cgroup2", "namespaces", "numbers", "rootfs", "seccomp",
+    __slots__ = ("apparmor", "binds", "devices", "files", "held", "hostname", "id", "init", "is_cgroup2", "namespaces", "numbers", "rootfs", "seccomp",
                  "shm", "user")  # fmt: skip
 
     def __init__(self, **values):
@@ -80,8 +81,8 @@ def process(body, host, facts, security):
         made["oomScoreAdj"] = host["OomScoreAdj"]
     if limits := bundle_limits.rlimits(host):
         made["rlimits"] = limits
-    if security.apparmor:
-        made["apparmorProfile"] = security.apparmor
+    if facts.apparmor:
+        made["apparmorProfile"] = facts.apparmor
     if security.label:
         made["selinuxLabel"] = security.label
     return made

@@ -24,7 +24,7 @@ class Security:
 
 
 def options(host):
-    """The SecurityOpt of a HostConfig.  `seccomp` is "", `unconfined` or the profile's JSON text.  Raises BadRequest."""
+    """The SecurityOpt of a HostConfig.  `seccomp` is "", `unconfined` or the profile's JSON text; `apparmor` "" or what was named.  Raises BadRequest."""
     found = Security()
     for text in host.get("SecurityOpt") or []:
         name, sign, value = text.partition("=")
@@ -37,7 +37,7 @@ def options(host):
         elif name == "seccomp" and sign:
             found.seccomp = "" if value == "builtin" else value
         elif name == "apparmor" and sign:
-            found.apparmor = "" if value == "unconfined" else value
+            found.apparmor = value
         elif name == "label" and sign:
             found.label = _label(found.label, value)
         else:

@@ -50,6 +50,8 @@ def _set_capabilities(process, container, given):
     host = {**container.host, "Privileged": True} if given.get("Privileged") else container.host
     names = bundle_security.capabilities(host, prepare.held_capabilities())
     process["capabilities"] = bundle_security.capability_sets(names, process["user"]["uid"])
+    if given.get("Privileged") and process.get("apparmorProfile"):
+        process["apparmorProfile"] = "unconfined"
 
 
 def check_running(container, ref):

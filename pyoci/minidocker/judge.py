@@ -200,6 +200,10 @@ def _later(host):
 def _security(host):
     """A seccomp profile may be named by its file: its text takes the name's place, so that it is as it was at create."""
     found = bundle_security.options(host)
+    if found.apparmor:
+        from pyoci.minidocker.apparmor import profile_of
+
+        profile_of(host)
     if found.seccomp in ("", "unconfined"):
         return
     import json

@@ -9,7 +9,7 @@ import tempfile
 
 from pyoci.api import Runtime
 from pyoci.errors import PyociError
-from pyoci.minidocker import bundle, bundle_mounts, containers, prepare, users
+from pyoci.minidocker import apparmor, bundle, bundle_mounts, containers, prepare, users
 from pyoci.minidocker.create import find_image, merge
 from pyoci.minidocker.judge import judge
 from pyoci.minidocker.logs import log_config
@@ -86,7 +86,7 @@ def runtime_plan(store, container):
     with tempfile.TemporaryDirectory() as folder:
         top = lowers[0] if lowers else folder
         facts = bundle.Facts(
-            id="ID", rootfs=top, user=_user(lowers, container), hostname=container.body["Hostname"],
+            apparmor=apparmor.profile_of(container.host), id="ID", rootfs=top, user=_user(lowers, container), hostname=container.body["Hostname"],
             files={f"/etc/{name}": f"{container.folder}/{name}" for name in ("resolv.conf", "hosts", "hostname")},
             binds=_binds(container),
             namespaces=_namespaces(container), shm="tmpfs", devices=prepare.find_devices(container.host),

@@ -9,7 +9,7 @@ import os
 import stat
 
 from pyoci.kernel.proc import read_file
-from pyoci.minidocker import bundle, bundle_mounts, bundle_security, containers, users
+from pyoci.minidocker import apparmor, bundle, bundle_mounts, bundle_security, containers, users
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError
 from pyoci.spec.names import CAPABILITIES
 
@@ -33,7 +33,7 @@ def prepare(store, container, warn=None):
     volatile = bool(container.host.get("AutoRemove"))
     layers.mount(store, container.chain, container.folder, container.rootfs, volatile)
     try:
-        facts = gather(store, container)
+        facts = gather(store, container, warn)
         config = bundle.make(container.body, facts)
         folder = f"{container.folder}/bundle"
         os.makedirs(folder, 0o700, exist_ok=True)
@@ -69,13 +69,14 @@ def _write(path, text):
         raise MiniDockerError(f"write {path}: {error.strerror}") from error
 
 
-def gather(store, container):
+def gather(store, container, warn=None):
     """bundle.Facts."""
     body, host = container.body, container.host
     namespaces, shm = find_namespaces(store, container)
     hostname = host_name(container, namespaces)
     profile = bundle_security.options(host).seccomp
     return bundle.Facts(
+        apparmor=apparmor.make_ready(apparmor.profile_of(host), store.roots, warn),
         id=container.id,
         rootfs=os.path.realpath(container.rootfs),  # a link may lead to the data root; the runtime takes none in a rootfs
         user=users.resolve(container.rootfs, body.get("User") or "", host.get("GroupAdd")),

@@ -7,7 +7,8 @@ import os
 import re
 import time
 
-from pyoci.minidocker import bundle_mounts, containers
+from pyoci.kernel.proc import has_apparmor
+from pyoci.minidocker import bundle_mounts, bundle_security, containers
 from pyoci.minidocker.durations import human_duration
 from pyoci.minidocker.errors import BadRequest, NotFound
 
@@ -89,7 +90,7 @@ def inspect(store, ref, size=False):
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": apparmor_profile(container),
         "ExecIDs": None,
         "HostConfig": host_config(container),
         "GraphDriver": graph_driver(store, container),
@@ -97,6 +98,16 @@ def inspect(store, ref, size=False):
         "Config": config(container),
         "NetworkSettings": network_settings(container),
     }
+
+
+def apparmor_profile(container):
+    """The profile of its last start; of one that was never started, what was asked for by name."""
+    if not has_apparmor() or not os.path.exists(path := f"{container.folder}/bundle/config.json"):
+        return bundle_security.options(container.host).apparmor
+    import json
+
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)["process"].get("apparmorProfile", "")
 
 
 def state(container, status):

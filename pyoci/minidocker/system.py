@@ -10,6 +10,7 @@ import time
 
 from pyoci import __version__
 from pyoci.errors import PyociError
+from pyoci.kernel.proc import has_apparmor
 from pyoci.minidocker import containers, show
 from pyoci.minidocker.errors import BadRequest
 from pyoci.minidocker.settle import refresh
@@ -68,7 +69,7 @@ def info(store, runtime=""):
         "KernelVersion": host.release, "OperatingSystem": _os_name(), "OSType": "linux", "Architecture": host.machine, "NCPU": os.cpu_count() or 1,
         "MemTotal": memory, "Name": host.nodename, "Labels": [], "ExperimentalBuild": False, "ServerVersion": __version__,
         "Runtimes": {"pyoci": {"path": "pyoci"}}, "DefaultRuntime": runtime or "pyoci", "LiveRestoreEnabled": True, "InitBinary": "minidocker-init",
-        "SecurityOptions": ["name=seccomp,profile=builtin"] + (["name=cgroupns"] if is_v2 else []), "Warnings": None,
+        "SecurityOptions": (["name=apparmor"] if has_apparmor() else []) + ["name=seccomp,profile=builtin"] + (["name=cgroupns"] if is_v2 else []), "Warnings": None,
         "Swarm": {"LocalNodeState": "inactive"}, "IndexServerAddress": "https://index.docker.io/v1/", "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
     }  # fmt: skip
 

@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.errors import ConfigError, SyscallError, UnsupportedConfig
-from pyoci.kernel.proc import in_user_namespace, read_file
+from pyoci.kernel.proc import has_apparmor, in_user_namespace
 from pyoci.state.store import make_root
 
 LABELS = (("process", "apparmorProfile", "AppArmor"), ("process", "selinuxLabel", "SELinux"), ("linux", "mountLabel", "SELinux"))
@@ -26,13 +26,8 @@ def meaningless_labels(config, warn):
 
 
 def has_module(name):
-    """Whether the security module is enabled.  apparmor_module(7), selinuxfs"""
-    if name == "SELinux":
-        return exists("/sys/fs/selinux/enforce")
-    try:
-        return read_file("/sys/module/apparmor/parameters/enabled")[:1] == b"Y"
-    except SyscallError:
-        return False
+    """Whether the security module is enabled.  selinuxfs"""
+    return exists("/sys/fs/selinux/enforce") if name == "SELinux" else has_apparmor()
 
 
 def load_filter(root, seccomp):
