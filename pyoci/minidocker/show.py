@@ -13,15 +13,17 @@ from pyoci.minidocker.durations import human_duration
 from pyoci.minidocker.errors import BadRequest, NotFound
 
 NEVER = "0001-01-01T00:00:00Z"
+# The years 1 and 9999.
+FIRST_NS, LAST_NS = -62135596800 * 10**9, 253402300799 * 10**9
 STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 NS = 10**9
 
 
 def moment(time_ns):
-    """Nanoseconds as RFC 3339 in UTC; 0 is docker's never."""
+    """Nanoseconds as RFC 3339 in UTC; 0 is docker's never.  A container's files may bear times that it can't say: the nearest that it can."""
     if not time_ns:
         return NEVER
-    seconds, fraction = divmod(time_ns, NS)
+    seconds, fraction = divmod(max(FIRST_NS, min(time_ns, LAST_NS)), NS)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
     return text + (f".{fraction:09d}".rstrip("0") if fraction else "") + "Z"
 

@@ -55,7 +55,7 @@ class _Comparison:
         while pending:
             path, below, sealed = pending.pop()
             fd = open_below(self.fds[0], path or b".", _FOLDER, _BENEATH)
-            if fd == -errno.ENOENT:
+            if fd in (-errno.ENOENT, -errno.ENOTDIR, -errno.ELOOP):  # gone meanwhile, or something else by now
                 continue
             if fd < 0:
                 raise OSError(-fd, os.strerror(-fd))

@@ -6,6 +6,7 @@ With `layer`, overlayfs's marks become a layer's: a 0:0 device `.wh.NAME`, an op
 Source: pax (POSIX.1-2008), image-spec layer.md ("Creating", whiteouts), overlayfs.rst.
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -15,6 +16,7 @@ from pyoci.errors import errno_text
 from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_below, open_regular
 from pyoci.minidocker.errors import MiniDockerError
 from pyoci.minidocker.images import tar
+from pyoci.minidocker.images.disk import hint_of
 from pyoci.minidocker.images.pax import shown
 from pyoci.minidocker.images.rootless import is_opaque
 from pyoci.minidocker.images.unpack import OPAQUE, WHITEOUT
@@ -129,13 +131,42 @@ def pack_tree(sink, folder, *, layer=False, root=True, skip=()):
     layer  overlayfs's marks become whiteouts      root  the folder itself is the entry `./`
     skip   paths (bytes, from the folder) left out with all that is below them
     """
-    tree = _Tree(Packer(sink), folder, layer, set(skip))
     try:
-        tree.pack(root)
+        fd = os.open(folder, _FOLDER & ~os.O_NOFOLLOW)
     except OSError as error:
-        raise MiniDockerError(f"pack {folder}: {shown(tree.at)}: {errno_text(error.errno or 0)}") from error
+        raise MiniDockerError(f"pack {folder}: {errno_text(error.errno)}") from error
+    tree = _Tree(Packer(sink), fd, layer=layer, skip=set(skip))
+    try:
+        with _explained(tree, f"pack {folder}"):
+            tree.pack(root)
     finally:
-        os.close(tree.root)
+        os.close(fd)
+
+
+def pack_at(sink, folder_fd, name, called, what):
+    """Write one entry of an open folder, and all that is below it, as a whole tar in which it is `called` so (bytes).  Raises MiniDockerError, beginning with `what`."""
+    tree = _Tree(Packer(sink), -1, called=called)
+    with _explained(tree, what):
+        found = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode):
+            tree.add_other(folder_fd, name, b"", found)
+            tree.packer.close()
+            return
+        tree.root = os.open(name, _FOLDER, dir_fd=folder_fd)
+        try:
+            tree.pack(True)
+        finally:
+            os.close(tree.root)
+
+
+@contextlib.contextmanager
+def _explained(tree, what):
+    try:
+        yield
+    except BrokenPipeError:  # nobody wants the rest: no fault of the tree's
+        raise
+    except OSError as error:
+        raise MiniDockerError(f"{what}: {shown(tree.at)}: {errno_text(error.errno or 0)}", hint_of(error)) from error
 
 
 class packed_tree:  # noqa: N801: used as a function
@@ -178,25 +209,25 @@ class packed_tree:  # noqa: N801: used as a function
 
 
 class _Tree:
-    def __init__(self, packer, folder, layer, skip):
+    """What is below an open folder.  `called` is what the folder itself is called in the archive, b"" for `./`, of which no name of an entry below speaks."""
+
+    def __init__(self, packer, root, *, layer=False, skip=(), called=b""):
         self.packer = packer
+        self.root = root
         self.layer = layer
         self.skip = skip
-        self.at = b"/"
-        try:
-            self.root = os.open(folder, _FOLDER & ~os.O_NOFOLLOW)
-        except OSError as error:
-            raise MiniDockerError(f"pack {folder}: {errno_text(error.errno)}") from error
-        self.links = {}
+        self.called = called
+        self.at = called or b"/"
+        self.links = {}  # (device, inode) of what has several names: the first, once it is in the archive
 
     def pack(self, root):
         """Folders as they come, each one's names sorted; a folder is opened when it is its turn, by its path from the root: no depth uses up descriptors."""
         pending = [b""]
         while pending:
             path = pending.pop()
-            self.at = path or b"/"
+            self.at = self._name(path)
             fd = open_below(self.root, path or b".", _FOLDER, _BENEATH)
-            if fd == -errno.ENOENT:  # gone meanwhile
+            if fd in (-errno.ENOENT, -errno.ENOTDIR, -errno.ELOOP):  # gone meanwhile, or something else by now
                 continue
             if fd < 0:
                 raise OSError(-fd, os.strerror(-fd))
@@ -211,7 +242,7 @@ class _Tree:
 
     def _add_folder(self, fd, path):
         found = os.fstat(fd)
-        self.packer.add(self._entry(path or b"./", tar.FOLDER, found, self._xattrs(fd)))
+        self.packer.add(self._entry(path, tar.FOLDER, found, self._xattrs(fd)))
         if self.layer and path and is_opaque(fd):
             self.packer.add(make_entry(path + b"/" + OPAQUE, tar.FILE))
 
@@ -221,7 +252,7 @@ class _Tree:
             inside = path + b"/" + name if path else name
             if inside in self.skip:
                 continue
-            self.at = inside
+            self.at = self._name(inside)
             try:
                 found = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
@@ -229,34 +260,43 @@ class _Tree:
             if stat.S_ISDIR(found.st_mode):
                 folders.append(inside)
             else:
-                self._add_other(fd, name, inside, found)
+                self.add_other(fd, name, inside, found)
         return folders
 
-    def _add_other(self, fd, name, path, found):
+    def add_other(self, fd, name, path, found):
+        """An entry of an open folder that is no folder itself."""
         if self.layer and stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
             above = path[: len(path) - len(name)]
             self.packer.add(make_entry(above + WHITEOUT + name, tar.FILE))
             return
-        if found.st_nlink > 1:
-            first = self.links.setdefault((found.st_dev, found.st_ino), path)
-            if first != path:
-                self.packer.add(self._entry(path, tar.LINK, found, link=first))
-                return
+        identity = (found.st_dev, found.st_ino)
+        if first := found.st_nlink > 1 and self.links.get(identity):
+            self.packer.add(self._entry(path, tar.LINK, found, link=first))
+        elif self._add_first(fd, name, path, found) and found.st_nlink > 1:
+            self.links[identity] = self._name(path)
+
+    def _add_first(self, fd, name, path, found):
+        """Returns whether it is in the archive."""
         if stat.S_ISREG(found.st_mode):
-            self._add_regular(fd, name, path)
-            return
+            return self._add_regular(fd, name, path)
         kind = _KINDS.get(stat.S_IFMT(found.st_mode))
         if kind is None:
-            return
+            return False
         xattrs = self._xattrs(b"/proc/self/fd/%d/%s" % (fd, name), False)
-        link = os.readlink(name, dir_fd=fd) if kind == tar.SYMLINK else b""
+        try:
+            link = os.readlink(name, dir_fd=fd) if kind == tar.SYMLINK else b""
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.EINVAL):  # gone meanwhile, or something else by now
+                return False
+            raise
         device = (os.major(found.st_rdev), os.minor(found.st_rdev)) if kind in (tar.CHARACTER, tar.BLOCK_DEVICE) else None
         self.packer.add(self._entry(path, kind, found, xattrs, link=link, device=device))
+        return True
 
     def _add_regular(self, parent, name, path):
         fd = open_regular(parent, name, _BENEATH)
         if fd in (-errno.ENOENT, -errno.ENXIO):  # it went, or became something else
-            return
+            return False
         if fd < 0:
             raise OSError(-fd, os.strerror(-fd))
         try:
@@ -264,9 +304,17 @@ class _Tree:
             self.packer.add_file(self._entry(path, tar.FILE, found, self._xattrs(fd), size=found.st_size), fd)
         finally:
             os.close(fd)
+        return True
+
+    def _name(self, path):
+        """What a path below the root is called in the archive."""
+        if not self.called:
+            return path or b"./"
+        return self.called + b"/" + path if path else self.called
 
     def _entry(self, path, kind, found, xattrs=None, **more):
-        return make_entry(path, kind, stat.S_IMODE(found.st_mode), uid=found.st_uid, gid=found.st_gid, mtime_ns=found.st_mtime_ns, xattrs=xattrs, **more)
+        facts = {"uid": found.st_uid, "gid": found.st_gid, "mtime_ns": found.st_mtime_ns, "xattrs": xattrs}
+        return make_entry(self._name(path), kind, stat.S_IMODE(found.st_mode), **facts, **more)
 
     def _xattrs(self, where, follow=True):
         """Those of an image: what overlayfs and the host's security modules wrote is not of it, but for capabilities.

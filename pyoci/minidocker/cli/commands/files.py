@@ -1,5 +1,6 @@
 """cp, export, commit: what a container has made.  docker-cp(1), docker-export(1), docker-commit(1)"""
 
+import contextlib
 import sys
 
 from pyoci.minidocker.cli.main import Command
@@ -25,7 +26,8 @@ def copy(call):
         raise BadRequest("must specify at least one container source", hint="CONTAINER:PATH names a file in a container")
     options = {"follow_links": bool(call.values["follow-link"]), "keep_ids": bool(call.values["archive"])}
     if source_ref:
-        call.engine.copy_out(source_ref, source, target, **options)
+        with written(None, "an archive") if target == "-" else contextlib.nullcontext():
+            call.engine.copy_out(source_ref, source, target, **options)
     else:
         call.engine.copy_in(target_ref, source, target, **options)
     if not call.values["quiet"] and sys.stderr.isatty() and "-" not in (source, target):
