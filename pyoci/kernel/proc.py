@@ -14,13 +14,19 @@ def read_file(path, dir_fd=None):
     except OSError as error:
         raise SyscallError("open", error.errno, path) from None
     try:
-        pieces = []
+        return read_all(fd, path)
+    finally:
+        posix.close(fd)
+
+
+def read_all(fd, path):
+    """What is left of an open file; `path` is for the error.  Raises SyscallError (read)."""
+    pieces = []
+    try:
         while piece := posix.read(fd, 65536):
             pieces.append(piece)
     except OSError as error:
         raise SyscallError("read", error.errno, path) from None
-    finally:
-        posix.close(fd)
     return b"".join(pieces)
 
 

@@ -9,7 +9,7 @@ from pyoci.kernel import calls
 from pyoci.kernel.proc import put_file, start_time, write_file
 from pyoci.plan import wire
 from pyoci.plan.ops import NUMBER
-from pyoci.state.journal import open_journal
+from pyoci.state.journal import open_journal, unit_description
 
 SLOT_PLAN, SLOT_WORD, SLOT_JOURNAL = 0, 1, 2
 WORD_BYTES = 4096
@@ -165,7 +165,7 @@ def start_scope(launch, bus, unit, slice_, lines, properties):
     from pyoci.cgroup.unit import EXISTS, start  # only with the systemd driver
 
     directories = dict(line.split("\t", 1) for line in lines)
-    description = f"pyoci container {launch.container.path}"
+    description = unit_description(launch.container)
     launch.note("cgroups", "\n".join(name + path for name, path in directories.items()))
     launch.note("unit", bus, unit, description)
     try:

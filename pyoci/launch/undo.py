@@ -7,10 +7,10 @@ point) before it is touched: a stranger's thing is never removed.  Everything is
 import posix
 
 from pyoci.cgroup import face
-from pyoci.errors import CleanupError, PyociError, SyscallError
+from pyoci.errors import CleanupError, DamagedState, PyociError, SyscallError
 from pyoci.kernel import calls
 from pyoci.kernel.proc import is_alive, read_file, start_time
-from pyoci.state.journal import parse
+from pyoci.state.journal import parse, unit_description
 
 ESRCH = 3
 KILL_TIMEOUT_MS = 10_000
@@ -67,26 +67,39 @@ class Trail:
         elif kind == "root":
             self.root = fields[0]
 
+    def believe(self, container):
+        """What the record of a container knows of it."""
+        record = container.record
+        self.processes = [(record["pid"], record["started"])]
+        self.directories = record["cgroups"]
+        self.cgroups = {path: _inode(path) for path in record["cgroups"].values()}
+        if record.get("scope"):
+            self.units[tuple(record["scope"])] = unit_description(container)
+
 
 def read_trail(container):
     """The Trail of a container; an empty one where no journal was begun."""
     try:
-        text = read_file(container.file("journal"))
-    except SyscallError:
+        text = container.read("journal")
+    except (SyscallError, DamagedState):
         return Trail([])
     return Trail(parse(text))
 
 
-def undo(container, *, own_pids=False):
+def undo(container, *, own_pids=False, is_whole=False):
     """End the processes, remove the cgroups, and where create did not come to its end what it made in the rootfs and for its caller.
 
     `own_pids`: the container has a pid namespace of its own, which ends with its first process; whoever is in its cgroup then is
     another container's, made at the same path, and stays.
+    `is_whole`: create has finished it, so that its record tells of it where the journal is lost.
 
     Raises CleanupError with all that could not be undone.
     """
     leftovers = []
     trail = read_trail(container)
+    is_lost = is_whole and not trail.processes
+    if is_lost:
+        trail.believe(container)
     _attempt(leftovers, _thaw, trail.directories, trail.cgroups)
     survivors = []
     for pid, started in reversed(trail.processes):
@@ -94,13 +107,14 @@ def undo(container, *, own_pids=False):
     leftovers += survivors
     for pid, started in trail.hooks:
         _attempt(leftovers, _end_group, pid, started)
-    trail = read_trail(container)  # an init that outlived its runtime wrote on until now
+    if not is_lost:
+        trail = read_trail(container)  # an init that outlived its runtime wrote on until now
     for (bus, unit), description in trail.units.items():
         if description and not survivors:
             _attempt(survivors, _stop_unit, bus, unit, description, trail.directories)
             leftovers += survivors
     if trail.cgroups and not survivors:  # with one left in them they can't go, and removing waits for its end
-        if not own_pids:
+        if not own_pids and not is_lost:
             _attempt(leftovers, _end_stragglers, trail.directories, trail.cgroups)
         _attempt(leftovers, face.remove, trail.directories, trail.cgroups)
     for mount_id in reversed(trail.mounts):

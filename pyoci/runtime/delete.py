@@ -58,4 +58,4 @@ def end(container, status):
         signal_all(container.record, 9)
     if status == "paused":
         face.thaw(directories)  # SIGKILL does not act in a frozen v1 cgroup
-    undo(container, own_pids=container.record["pid_namespace"])
+    undo(container, own_pids=container.record["pid_namespace"], is_whole=True)

@@ -5,7 +5,6 @@ import posix
 from pyoci.cgroup import face
 from pyoci.errors import OperationFailed, WrongStatus
 from pyoci.kernel import calls
-from pyoci.kernel.proc import read_file
 from pyoci.plan import wire
 from pyoci.state.status import connect_gate, derive
 
@@ -57,7 +56,7 @@ def _readiness(container, notify_socket):
 
 def _word(container):
     """The operation that init came to."""
-    return int.from_bytes(read_file(container.file("word"))[4:8], "little")
+    return int.from_bytes(container.read("word")[4:8], "little")
 
 
 def _failed(container, message):

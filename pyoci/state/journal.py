@@ -39,6 +39,11 @@ def note(fd, *lines):
         raise SyscallError("write", error.errno, "journal") from None
 
 
+def unit_description(container):
+    """What tells a scope of ours from a stranger's of the same name."""
+    return f"pyoci container {container.path}"
+
+
 def parse(text):
     """The lines as lists of fields, oldest first; a torn last line is left out, since its deed was not done."""
     lines = text.split(b"\0\n")

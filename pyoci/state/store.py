@@ -8,20 +8,23 @@
 
 Whoever changes the container holds a lock on the directory itself, flock(2): a lock file could come back while it is removed.
 
-The root is the caller's.  An id is checked before it is joined to a path.  Nothing here knows cgroups or processes.
+The root is the caller's, and so is the directory: what another user put there, root must not act on.  An id is checked before it is
+joined to a path.  Nothing here knows cgroups or processes.
 """
 
 import posix
-from errno import EEXIST
+from errno import EEXIST, ELOOP, ENXIO
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from pyoci.errors import AlreadyExists, ConfigError, DamagedState, NoSuchContainer, StateError, SyscallError, UsageError
 from pyoci.kernel.calls import rename_new
-from pyoci.kernel.proc import read_file, stat_fields, write_file
+from pyoci.kernel.proc import read_all, stat_fields, write_file
 from pyoci.spec.decode import decode, encode
 
 _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 ID_BYTES = 1024
+_S_IFMT, _S_IFREG = 0o170000, 0o100000
+_OPEN = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 _MAKE = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
 
 
@@ -62,13 +65,33 @@ class Container:
         """The record, a dict.  Raises NoSuchContainer where create has not finished, DamagedState where it is not what was saved."""
         if self._record is None:
             try:
-                text = read_file(self.file("state.json"))
+                text = self.read("state.json")
             except SyscallError as error:
                 if error.errno in (2, 20):
                     raise NoSuchContainer(self.id) from None
                 raise
             self._record = _checked(text, f"{self.path}/state.json", self.id)
         return self._record
+
+    def read(self, name):
+        """All bytes of a file that this user wrote: no link is followed, no FIFO waited for.  Raises SyscallError, DamagedState,
+        StateError for another user's."""
+        path = self.file(name)
+        try:
+            fd = posix.open(path, _OPEN | posix.O_NONBLOCK)
+        except OSError as error:
+            if error.errno in (ELOOP, ENXIO):  # a link, a socket
+                raise DamagedState(f"{path}: damaged: it is no file; delete --force removes the container") from None
+            raise SyscallError("open", error.errno, path) from None
+        try:
+            facts = posix.fstat(fd)
+            if facts.st_uid != posix.geteuid():
+                raise _anothers(self.id, path, facts)
+            if facts.st_mode & _S_IFMT != _S_IFREG:
+                raise DamagedState(f"{path}: damaged: it is no file; delete --force removes the container")
+            return read_all(fd, path)
+        finally:
+            posix.close(fd)
 
     def claim(self, config_text):
         """Make the directory: whoever gives it its name has the id.  Raises AlreadyExists, SyscallError.
@@ -113,7 +136,7 @@ class Container:
     def lock(self):
         """Hold the container until unlock().  Raises NoSuchContainer, StateError if another command holds it for 30 s."""
         try:
-            fd = posix.open(self.path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+            fd = posix.open(self.path, _OPEN | posix.O_DIRECTORY)
         except (FileNotFoundError, NotADirectoryError):
             raise NoSuchContainer(self.id) from None
         except OSError as error:
@@ -127,9 +150,10 @@ class Container:
                 posix.close(fd)
                 raise
         # The directory may have gone, or been made anew, while we waited.
-        if _is_gone(fd, self.path):
+        held = posix.fstat(fd)
+        if held.st_uid != posix.geteuid() or _is_gone(held, self.path):
             posix.close(fd)
-            raise NoSuchContainer(self.id)
+            raise NoSuchContainer(self.id) if held.st_uid == posix.geteuid() else _anothers(self.id, self.path, held)
         self._lock_fd = fd
         self._record = None
 
@@ -173,13 +197,25 @@ class Container:
 
     def config_text(self):
         """Its bytes."""
-        return read_file(self.file("config.json"))
+        return self.read("config.json")
 
     def remove(self):
-        """Remove the directory and all that is in it, the record first, so that a half-removed one is nobody's container."""
-        _unlink(self.file("state.json"))
-        _remove_tree(self.path)
+        """Remove the directory, which is held, and all that is in it, the record first, so that a half-removed one is nobody's
+        container."""
+        try:
+            _unlink("state.json", self._lock_fd)
+            _empty(self._lock_fd)
+            posix.rmdir(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise SyscallError("rmdir", error.errno, self.path) from None
         self.unlock()
+
+
+def _anothers(container_id, path, facts):
+    """Its journal and hooks would be carried out with the rights of whoever deletes it."""
+    return StateError(f"container {container_id} is another user's: {path} belongs to uid {facts.st_uid}, not to {posix.geteuid()}")
 
 
 # What save() always stores, with its type.
@@ -201,12 +237,22 @@ def _checked(text, path, container_id):
     if not wrong and (record["pid"] < 1 or not _are_cgroups(record)):
         wrong.append("cgroups" if record["pid"] > 0 else "pid")
     wrong += [name for name in ("hooks", "annotations", "resources") if type(record.get(name) or {}) is not dict]
+    if record.get("hooks") and not wrong and not _are_hooks(record["hooks"]):
+        wrong.append("hooks")
     scope = record.get("scope") or ["", ""]
     if type(scope) is not list or len(scope) != 2 or set(map(type, scope)) != {str}:
         wrong.append("scope")
     if wrong:
         raise DamagedState(f"{path}: damaged: {wrong[0]} is missing or not what create wrote; delete --force removes the container")
     return record
+
+
+def _are_hooks(hooks):
+    """Lists of objects with a path; create has judged the rest."""
+    lists = hooks.values()
+    return all(type(one) is list for one in lists) and all(
+        type(hook) is dict and type(hook.get("path")) is str for one in lists for hook in one
+    )
 
 
 def _are_cgroups(record):
@@ -220,7 +266,7 @@ def _are_cgroups(record):
 def _open_locked(path):
     """A descriptor of the directory that holds its lock; -1 where somebody else holds it or it is gone."""
     try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+        fd = posix.open(path, _OPEN | posix.O_DIRECTORY)
     except OSError:
         return -1
     try:
@@ -234,13 +280,40 @@ def _open_locked(path):
 def _remove_tree(path):
     """A directory with files in it, where it is there."""
     try:
-        for name in _names(path):
-            _unlink(f"{path}/{name}")
+        fd = posix.open(path, _OPEN | posix.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SyscallError("open", error.errno, path) from None
+    try:
+        _empty(fd)
         posix.rmdir(path)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise SyscallError("rmdir", error.errno, path) from None
+    finally:
+        posix.close(fd)
+
+
+def _empty(fd):
+    """Remove what is in a directory.  By descriptors: nobody can put a link in the place of one on the way."""
+    for name in posix.listdir(fd):
+        _unlink(name, fd)
+
+
+def _unlink(name, fd):
+    try:
+        posix.unlink(name, dir_fd=fd)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        inner = posix.open(name, _OPEN | posix.O_DIRECTORY, dir_fd=fd)
+        try:
+            _empty(inner)
+        finally:
+            posix.close(inner)
+        posix.rmdir(name, dir_fd=fd)
 
 
 def make_root(root):
@@ -282,23 +355,9 @@ def _names(path):
         raise SyscallError("readdir", error.errno, path) from None
 
 
-def _unlink(path):
-    try:
-        posix.unlink(path)
-    except FileNotFoundError:
-        pass
-    except IsADirectoryError:
-        for name in _names(path):
-            _unlink(f"{path}/{name}")
-        posix.rmdir(path)
-    except OSError as error:
-        raise SyscallError("unlink", error.errno, path) from None
-
-
-def _is_gone(fd, path):
+def _is_gone(held, path):
     try:
         there = posix.stat(path, follow_symlinks=False)
     except OSError:
         return True
-    held = posix.fstat(fd)
     return (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino)

@@ -2,10 +2,14 @@
 
 import json
 import os
+import pathlib
+import shutil
 import subprocess
 
 import pytest
 import support
+
+from pyoci.kernel.proc import start_time
 
 pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
 
@@ -119,6 +123,7 @@ DAMAGES = {
     "cgroups as numbers": holding("cgroups", {"freezer": 1}),
     "no cgroup": holding("cgroups", {}),
     "hooks as text": holding("hooks", "x"),
+    "hooks as numbers": holding("hooks", {"poststop": [1]}),
     "another's id": holding("id", "another"),
 }
 VERBS = [verb for verb in SAID if "--force" not in verb]
@@ -165,6 +170,72 @@ def test_journal_of_nonsense_does_not_stop_a_delete(bundle, pyoci):
     journal = pyoci.root / name / "journal"
     journal.write_bytes(b"process\t1\0\nmade\t\0\n\0\nprocess\tx\ty\0\ncgroups\tnothing\0\n\xff\0\n" + journal.read_bytes())
     pyoci.ok("delete", "--force", name)
+
+
+@pytest.mark.parametrize("paused", [False, True], ids=["running", "paused"])
+@pytest.mark.parametrize("spoil", [pathlib.Path.unlink, lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"process\t")],
+                         ids=["missing", "empty", "torn"])  # fmt: skip
+def test_container_whose_journal_is_lost_is_deleted_by_its_record(bundle, pyoci, spoil, paused):
+    """A disk that was full, or a crash of the host: the process may not be forgotten with the directory."""
+    before = support.snapshot()
+    name = pyoci.start(bundle)
+    if paused:
+        pyoci.ok("pause", name)
+    spoil(pyoci.root / name / "journal")
+    pyoci.ok("delete", "--force", name)
+    support.assert_unchanged(before)
+
+
+STRANGE_FILES = {
+    "fifo": os.mkfifo,
+    "link": lambda path: path.symlink_to("/dev/zero"),
+    "directory": os.mkdir,
+    "device": lambda path: os.mknod(path, 0o020600, os.makedev(1, 5)),
+    "socket": lambda path: os.mknod(path, 0o140600),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE_FILES)
+@pytest.mark.parametrize("file", ["state.json", "config.json", "journal", "word"])
+def test_what_is_no_file_in_the_state_directory_holds_nobody(bundle, pyoci, file, kind):
+    """Every verb ends, in one line where it fails, and the container can be deleted by force."""
+    before = support.snapshot()
+    name = pyoci.create(bundle)
+    path = pyoci.root / name / file
+    path.rename(pyoci.root / name / "old")
+    STRANGE_FILES[kind](path)
+    for verb in ("state ID", "list", "exec ID true", "start ID", "kill ID CONT", "update --pids-limit 5 ID"):
+        done = pyoci(*[name if word == "ID" else word for word in verb.split()], timeout_s=20)
+        if done.returncode:
+            support.assert_one_line(done, 255 if verb.startswith("exec") else 1)
+            assert "internal error" not in done.stderr
+    pyoci.ok("delete", "--force", name, timeout_s=20)
+    support.assert_unchanged(before)
+
+
+def test_state_of_another_user_is_not_acted_on(bundle, pyoci, tmp_path):
+    """Its journal names processes to end, its record hooks to run: with the rights of whoever deletes it."""
+    name = pyoci.start(bundle)
+    ran = tmp_path / "ran"
+    with subprocess.Popen(["sleep", "1000"]) as victim:
+        record = json.loads((pyoci.root / name / "state.json").read_text())
+        started = start_time(victim.pid)
+        record |= {"id": "evil", "pid": victim.pid, "started": started, "hooks": {"poststop": [{"path": "/bin/touch", "args": ["touch", str(ran)]}]}}
+        folder = pyoci.root / "evil"
+        folder.mkdir()
+        (folder / "state.json").write_text(json.dumps(record))
+        (folder / "config.json").write_text("{}")
+        (folder / "journal").write_bytes(b"process\t%d\t%d\0\n" % (victim.pid, started))
+        for path in (folder, *folder.iterdir()):
+            os.chown(path, 1000, 1000)
+        for words in (["delete", "--force"], ["delete"], ["start"], ["pause"], ["exec"], ["kill"], ["state"], ["update", "--pids-limit", "5"]):
+            more = {"exec": ["true"], "kill": ["KILL"]}.get(words[0], [])
+            line = pyoci.fails(*words, "evil", *more, status=255 if words == ["exec"] else 1)
+            assert "container evil is another user's: " in line and line.endswith("belongs to uid 1000, not to 0")
+        assert "another user's" in pyoci("list").stderr
+        assert victim.poll() is None and not ran.exists()
+        victim.kill()
+    shutil.rmtree(folder)
 
 
 # --- no room, no permission
