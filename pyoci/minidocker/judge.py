@@ -217,7 +217,7 @@ def _security(host):
             raise BadRequest(f"opening seccomp profile ({found.seccomp}) failed: {getattr(error, 'strerror', None) or error}") from error
     try:
         profile = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadRequest(f"Decoding seccomp profile failed: {error}") from error
     if not isinstance(profile, dict):
         raise BadRequest("Decoding seccomp profile failed: not an object")

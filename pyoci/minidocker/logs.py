@@ -29,7 +29,7 @@ def log_config(host):
             raise BadRequest(f"unknown log opt '{name}' for {driver} log driver")
     size = _size(options.get("max-size", "-1"))
     files = options.get("max-file", "1")
-    if not files.isascii() or not files.isdigit() or not 1 <= int(files) <= MAX_FILES:
+    if not files.isascii() or not files.isdigit() or len(files) > 9 or not 1 <= int(files) <= MAX_FILES:
         raise BadRequest(f"max-file: '{files}' is not a number from 1 to {MAX_FILES}")
     if int(files) > 1 and not size:
         raise BadRequest(f"max-file={files} needs a max-size to take effect")
@@ -43,7 +43,7 @@ def _size(text):
     lowered = text.lower().removesuffix("ib").removesuffix("b") if text[-1:].isalpha() else text
     unit = lowered[-1:] if lowered[-1:].isalpha() else ""
     number = lowered[: len(lowered) - len(unit)]
-    if not number.isascii() or not number.isdigit() or unit not in _UNITS or not int(number):
+    if not number.isascii() or not number.isdigit() or len(number) > 15 or unit not in _UNITS or not int(number):
         raise BadRequest(f"invalid value for max-size: '{text}'")
     return int(number) * _UNITS[unit]
 

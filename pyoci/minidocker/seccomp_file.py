@@ -45,7 +45,7 @@ def _kernel():
 
 def _is_at_least(text):
     parts = text.split(".")
-    return len(parts) == 2 and all(part.isdigit() for part in parts) and _kernel() >= (int(parts[0]), int(parts[1]))
+    return len(parts) == 2 and all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts) and _kernel() >= (int(parts[0]), int(parts[1]))
 
 
 def _holds(rule, machine, capabilities):

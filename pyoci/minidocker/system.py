@@ -119,7 +119,7 @@ def _shared_size(store, image):
 def _seconds(text):
     """A Go duration or a number of seconds."""
     units = {"h": 3600, "m": 60, "s": 1, "": 1}
-    parts = re.findall(r"(\d+)([hms]?)", text, re.ASCII)
+    parts = re.findall(r"(\d{1,9})([hms]?)", text, re.ASCII)
     if not parts or "".join(a + b for a, b in parts) != text:
         raise BadRequest(f"invalid duration: {text!r}")
     return sum(int(number) * units[unit] for number, unit in parts)

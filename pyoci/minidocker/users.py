@@ -34,7 +34,7 @@ def resolve(root, text, more=()):
     if group:
         gid, extra = _group(groups, group), []
     else:
-        extra = [int(row[2]) for row in groups if name and name in row[3].split(",") and row[2].isdigit() and int(row[2]) != gid]
+        extra = [number for row in groups if name and name in row[3].split(",") and (number := _id(row[2])) is not None and number != gid]
     extra += [_group(groups, word) for word in more or ()]
     # The primary group is among the others too, so that no set-gid program can shed it (CVE-2022-36109).
     return {"uid": uid, "gid": gid, "additionalGids": [gid, *sorted(set(extra) - {gid})]}
@@ -42,7 +42,7 @@ def resolve(root, text, more=()):
 
 def _rows(text, columns):
     """The lines as lists of that many fields; a line with fewer than three is none."""
-    rows = [line.split(":") for line in text.splitlines()]
+    rows = [line.split(":") for line in text.split("\n")]
     return [row + [""] * (columns - len(row)) for row in rows if len(row) >= 3]
 
 
@@ -50,12 +50,18 @@ def _number(text):
     return int(text) if text.isascii() and text.isdigit() and len(text) < 11 else None
 
 
+def _id(text):
+    """The id that a row of a file says, None if it can be none."""
+    number = _number(text)
+    return number if number is not None and number <= LARGEST_ID else None
+
+
 def _user(passwd, word):
     number = _number(word)
     for row in passwd:
-        uid = _number(row[2])
+        uid = _id(row[2])
         if uid is not None and (row[0] == word or (number is not None and uid == number)):
-            return uid, _number(row[3]) or 0, row[0]
+            return uid, _id(row[3]) or 0, row[0]
     if number is None:
         raise BadRequest(f"unable to find user {word}: no matching entries in passwd file")
     if number > LARGEST_ID:
@@ -66,7 +72,7 @@ def _user(passwd, word):
 def _group(groups, word):
     number = _number(word)
     for row in groups:
-        gid = _number(row[2])
+        gid = _id(row[2])
         if gid is not None and (row[0] == word or (number is not None and gid == number)):
             return gid
     if number is None:

@@ -161,6 +161,10 @@ def test_moment_is_a_time_or_a_duration_ago(monkeypatch):
     assert times.moment_ns("1970-01-01T00:00:02Z", "since") == 2 * 10**9
     with pytest.raises(BadRequest, match='invalid since "yesterday"'):
         times.moment_ns("yesterday", "since")
+    for word in ("9" * 5000, "\u00b2", "1.\u00b2"):
+        with pytest.raises(BadRequest, match="^invalid since"):
+            times.moment_ns(word, "since")
+    assert times.moment_ns("0001-01-01T00:00:00+23:00", "since") == 1  # no event and no log is older
 
 
 @pytest.mark.parametrize(

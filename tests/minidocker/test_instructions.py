@@ -67,3 +67,15 @@ def test_wrong_instruction_is_refused(line, words):
     with pytest.raises(BadRequest) as caught:
         apply_changes({}, [line])
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["EXPOSE " + "9" * 5000, "EXPOSE \u0661", "HEALTHCHECK --retries=\u00b2 CMD true", "HEALTHCHECK --retries=" + "9" * 5000 + " CMD true"], ids=range(4)
+)
+def test_number_that_is_none_is_one_line(line):
+    with pytest.raises(BadRequest):
+        apply_changes({}, [line])
+
+
+def test_command_of_a_thousand_brackets_is_the_shells():
+    assert apply_changes({}, ["CMD " + "[" * 100_000])["Cmd"][:2] == ["/bin/sh", "-c"]

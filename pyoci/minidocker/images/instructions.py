@@ -35,7 +35,7 @@ def _exec_or_shell(rest):
     if rest.startswith("["):
         try:
             words = json.loads(rest)
-        except ValueError:
+        except (ValueError, RecursionError):
             words = None
         if isinstance(words, list) and all(isinstance(word, str) for word in words):
             return words
@@ -107,7 +107,7 @@ def _label(config, rest, _seen):
 def _expose(config, rest, _seen):
     ports = dict(config.get("ExposedPorts") or {})
     for word in words_of(rest):
-        found = re.fullmatch(r"(\d+)(?:-(\d+))?(?:/(tcp|udp|sctp))?", word, re.IGNORECASE)
+        found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", word, re.IGNORECASE | re.ASCII)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
         if not 0 < first <= last <= 65535:
             raise BadRequest(f"invalid containerPort: {word}")
@@ -167,7 +167,7 @@ def _health_check(config, rest, _seen):
 
 
 def _retries(text):
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise BadRequest(f"--retries must be a number of at least 0 (not {text!r})")
     return int(text)
 
