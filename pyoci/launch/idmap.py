@@ -1,40 +1,16 @@
-"""Id maps that take privilege: newuidmap and newgidmap write them, where /etc/subuid and /etc/subgid allow it.  Cold.
+"""Id maps that take privilege, for the operation map_ids.  Cold.
 
 newuidmap(1), subuid(5)
 """
 
-import posix
-
-from pyoci.errors import OperationFailed, SyscallError
-
-MOST_BYTES = 4096
+from pyoci.errors import OperationFailed
+from pyoci.kernel import idmap
 
 
 def map_by_tool(tool, pid, lines):
     """Have the tool write the map of process `pid`.  Raises OperationFailed with what it said, SyscallError where it can't be run."""
-    reader, writer = posix.pipe2(posix.O_CLOEXEC)
-    try:
-        actions = [(posix.POSIX_SPAWN_DUP2, writer, 1), (posix.POSIX_SPAWN_DUP2, writer, 2)]
-        try:
-            child = posix.posix_spawn(tool, [tool, str(pid), *lines.split()], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, file_actions=actions)
-        except OSError as error:
-            raise SyscallError("execve", error.errno, tool) from None
-        finally:
-            posix.close(writer)
-        said = _read_all(reader)
-        _, status = posix.waitpid(child, 0)
-    finally:
-        posix.close(reader)
-    if status:
-        name = tool.rpartition("/")[2]
-        said = " ".join(said.decode("utf-8", "replace").split()) or f"{name} ended with status {posix.waitstatus_to_exitcode(status)}"
-        kind, file = ("uid", "/etc/subuid") if name == "newuidmap" else ("gid", "/etc/subgid")
+    said = idmap.map_by_tool(tool, pid, lines)
+    if said:
+        kind, file = ("uid", "/etc/subuid") if tool.rpartition("/")[2] == "newuidmap" else ("gid", "/etc/subgid")
         what = f"map {kind}s {' '.join(lines.split())}"
         raise OperationFailed(f"linux.{kind}Mappings", what, detail=said, hint=f"{file} says which ids a user may map")
-
-
-def _read_all(fd):
-    said = b""
-    while piece := posix.read(fd, 4096):
-        said = (said + piece)[:MOST_BYTES]
-    return said

@@ -34,9 +34,10 @@ class Facts:
     is_cgroup2     the host has the unified hierarchy alone
     init           path of the init to put in, or ""
     seccomp        linux.seccomp as the user's file has it, or None for the default profile
+    confined       what is known of a user namespace (confined.Confined), or None for the host's root
     """
 
-    __slots__ = ("apparmor", "binds", "devices", "files", "held", "hostname", "id", "init", "is_cgroup2", "namespaces", "numbers", "rootfs", "seccomp",
+    __slots__ = ("apparmor", "binds", "confined", "devices", "files", "held", "hostname", "id", "init", "is_cgroup2", "namespaces", "numbers", "rootfs", "seccomp",
                  "shm", "user")  # fmt: skip
 
     def __init__(self, **values):
@@ -61,6 +62,10 @@ def make(body, facts):
         config["hostname"] = facts.hostname
         if body.get("Domainname"):
             config["domainname"] = body["Domainname"]
+    if facts.confined:
+        from pyoci.minidocker.bundle_rootless import adapt  # never for root
+
+        adapt(config, facts)
     return config
 
 

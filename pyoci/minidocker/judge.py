@@ -8,6 +8,7 @@ import re
 
 from pyoci.minidocker import bundle_limits, bundle_mounts, bundle_security
 from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.logs import log_config
 from pyoci.spec.names import RLIMITS, signal_number
 
@@ -16,7 +17,7 @@ NO_NETWORK = "no --network was given: the container has none but its loopback; n
 
 
 def judge(body):
-    """Warnings.  Raises BadRequest, and BadRequest for what this release cannot do."""
+    """Warnings.  Raises BadRequest, and BadRequest for what this release cannot do.  In a user namespace limits that can't be had are taken out of the body."""
     host = body.get("HostConfig") or {}
     for one in (_memory, _cpu, _others, _modes, _restart, _mounts, _later):
         one(host)
@@ -24,7 +25,12 @@ def judge(body):
     log_config(host)
     bundle_security.capabilities(host, ())
     _security(host)
-    return [] if host.get("NetworkMode") else [NO_NETWORK]
+    warnings = [] if host.get("NetworkMode") else [NO_NETWORK]
+    if in_user_namespace():
+        from pyoci.minidocker import confined  # never for root
+
+        warnings += confined.judge(host)
+    return warnings
 
 
 def _body(body):

@@ -19,12 +19,10 @@ class Roots:
     """The two roots, absolute.  `data` and `run` override the defaults; so do MINIDOCKER_ROOT and MINIDOCKER_RUN."""
 
     def __init__(self, data="", run="", environ=os.environ):
-        rootful = os.geteuid() == 0
-        home = environ.get("HOME") or "/"
-        default_data = "/var/lib/minidocker" if rootful else f"{environ.get('XDG_DATA_HOME') or home + '/.local/share'}/minidocker"
-        default_run = "/run/minidocker" if rootful else f"{environ.get('XDG_RUNTIME_DIR') or f'/run/user/{os.geteuid()}'}/minidocker"
-        self.data = os.path.abspath(data or environ.get("MINIDOCKER_ROOT") or default_data)
-        self.run = os.path.abspath(run or environ.get("MINIDOCKER_RUN") or default_run)
+        data, run = data or environ.get("MINIDOCKER_ROOT"), run or environ.get("MINIDOCKER_RUN")
+        uid = os.geteuid()
+        self.data = os.path.abspath(data or (f"{_data_of_user(environ, uid)}/minidocker" if uid else "/var/lib/minidocker"))
+        self.run = os.path.abspath(run or (_run_of_user(environ, uid) if uid else "/run/minidocker"))
 
     @property
     def database(self):
@@ -65,4 +63,27 @@ class Roots:
             try:
                 os.makedirs(folder, 0o711, exist_ok=True)
             except OSError as error:
-                raise MiniDockerError(f"make {folder}: {error.strerror}", hint="MiniDocker needs root in this release" if os.geteuid() else "") from error
+                raise MiniDockerError(f"make {folder}: {error.strerror}") from error
+
+
+def _data_of_user(environ, uid):
+    data, home = environ.get("XDG_DATA_HOME") or "", environ.get("HOME") or ""
+    if data.startswith("/"):
+        return data
+    if not home.startswith("/"):
+        import pwd  # dear: a user without an environment
+
+        try:
+            home = pwd.getpwuid(uid).pw_dir
+        except KeyError:
+            raise MiniDockerError("there is no home for images and containers", hint="set HOME, or name a place with --data-root") from None
+    return f"{home}/.local/share"
+
+
+def _run_of_user(environ, uid):
+    """XDG_RUNTIME_DIR, or where systemd would have it; a folder in /tmp is the user's alone too (rootless.enter looks)."""
+    given = environ.get("XDG_RUNTIME_DIR") or ""
+    for folder in (given if given.startswith("/") else "", f"/run/user/{uid}"):
+        if folder and os.access(folder, os.W_OK):
+            return f"{folder}/minidocker"
+    return f"/tmp/minidocker-{uid}"

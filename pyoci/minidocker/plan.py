@@ -85,13 +85,14 @@ def runtime_plan(store, container):
     lowers = layers.lowers_of(store, container.chain) if container.chain else []
     with tempfile.TemporaryDirectory() as folder:
         top = lowers[0] if lowers else folder
+        user = _user(lowers, container)
         facts = bundle.Facts(
-            apparmor=apparmor.profile_of(container.host), id="ID", rootfs=top, user=_user(lowers, container), hostname=container.body["Hostname"],
+            apparmor=apparmor.profile_of(container.host), id="ID", rootfs=top, user=user, hostname=container.body["Hostname"],
             files={f"/etc/{name}": f"{container.folder}/{name}" for name in ("resolv.conf", "hosts", "hostname")},
             binds=_binds(container),
             namespaces=_namespaces(container), shm="tmpfs", devices=prepare.find_devices(container.host),
             numbers=prepare.block_numbers(container.host), held=prepare.held_capabilities(), is_cgroup2=prepare.is_cgroup2(),
-            init=prepare.find_init(container.host), seccomp=None,
+            init=prepare.find_init(container.host), seccomp=None, confined=prepare.find_confined(container, user),
         )  # fmt: skip
         config = bundle.make(container.body, facts)
         config["process"]["terminal"] = False  # a terminal needs a socket that is there

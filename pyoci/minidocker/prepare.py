@@ -11,6 +11,7 @@ import stat
 from pyoci.kernel.proc import read_file
 from pyoci.minidocker import apparmor, bundle, bundle_mounts, bundle_security, containers, users
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError
+from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.spec.names import CAPABILITIES
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -75,11 +76,12 @@ def gather(store, container, warn=None):
     namespaces, shm = find_namespaces(store, container)
     hostname = host_name(container, namespaces)
     profile = bundle_security.options(host).seccomp
+    user = users.resolve(container.rootfs, body.get("User") or "", host.get("GroupAdd"))
     return bundle.Facts(
         apparmor=apparmor.make_ready(apparmor.profile_of(host), store.roots, warn),
         id=container.id,
         rootfs=os.path.realpath(container.rootfs),  # a link may lead to the data root; the runtime takes none in a rootfs
-        user=users.resolve(container.rootfs, body.get("User") or "", host.get("GroupAdd")),
+        user=user,
         hostname=hostname,
         files=write_files(store, container, hostname),
         binds=find_binds(host),
@@ -91,7 +93,17 @@ def gather(store, container, warn=None):
         is_cgroup2=is_cgroup2(),
         init=find_init(host),
         seccomp=json.loads(profile) if profile.startswith("{") else None,
+        confined=find_confined(container, user),
     )
+
+
+def find_confined(container, user):
+    """What a user namespace changes (confined.Confined), None outside of one."""
+    if not in_user_namespace():
+        return None
+    from pyoci.minidocker import confined  # never for root
+
+    return confined.gather(container, user)
 
 
 def held_capabilities():
@@ -290,7 +302,7 @@ def _nodes_below(folder, target):
 def find_devices(host):
     """The devices of --device (a folder means all below it) and of --privileged.  Raises BadRequest."""
     if host.get("Privileged"):
-        return _nodes_below("/dev", "/dev")
+        return _openable(_nodes_below("/dev", "/dev"))
     found = []
     for device in host.get("Devices") or []:
         path, target = device["PathOnHost"], device.get("PathInContainer") or device["PathOnHost"]
@@ -305,6 +317,15 @@ def find_devices(host):
             raise BadRequest(f'error gathering device information while adding custom device "{path}": not a device node')
         found.append(_node(path, target))
     return found
+
+
+def _openable(nodes):
+    """Those that a container can open; all of them for the host's root."""
+    if not in_user_namespace():
+        return nodes
+    from pyoci.minidocker.confined import is_open  # never for root
+
+    return [node for node in nodes if is_open(node["fileMode"], node["uid"])]
 
 
 def block_numbers(host):

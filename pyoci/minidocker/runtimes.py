@@ -10,6 +10,7 @@ import contextlib
 
 from pyoci.errors import PyociError
 from pyoci.minidocker.errors import MiniDockerError
+from pyoci.minidocker.images.rootless import in_user_namespace
 
 _MISSING = ("executable file not found", "no such file or directory")
 _NOT_EXECUTABLE = ("permission denied", "not a directory", "is a directory", "exec format error", "open executable")  # the last: crun
@@ -37,6 +38,15 @@ def _is_folder(path):
     return os.path.isdir(path)
 
 
+def systemd_bus():
+    """The environment by which a user's systemd is reached, where that makes the containers' cgroups; {} for root, and where there is none."""
+    if not in_user_namespace():
+        return {}
+    from pyoci.minidocker.confined import systemd_environment  # never for root
+
+    return systemd_environment()
+
+
 def open_runtime(path, root, warn=None):
     """The runtime of a path; "" and "pyoci" mean this process."""
     return Pyoci(root, warn) if path in ("", "pyoci") else Program(path, root)
@@ -61,7 +71,9 @@ class Pyoci:
 
     def create(self, container_id, bundle, console_socket=""):
         """Create; the container gets this process's 0, 1, 2, or sends its terminal to the socket.  Returns the pid."""
-        self._call(self._api.create, container_id, bundle, console_socket=console_socket, environ={})
+        bus = systemd_bus()
+        self._api.systemd_cgroup = bool(bus)
+        self._call(self._api.create, container_id, bundle, console_socket=console_socket, environ=bus)
         return self._call(self._api.state, container_id)["pid"]
 
     def pid(self, container_id):
@@ -174,8 +186,9 @@ class Program:
 
         pid_file = f"{bundle}/pid"
         flags = ["--console-socket", console_socket] if console_socket else []
+        driver = ["--systemd-cgroup"] if systemd_bus() else []
         with self._same_null():
-            self._ok("create", "--bundle", bundle, "--pid-file", pid_file, *flags, container_id, stdin=0, stdout=1, stderr=2)
+            self._ok(*driver, "create", "--bundle", bundle, "--pid-file", pid_file, *flags, container_id, stdin=0, stdout=1, stderr=2)
         with open(pid_file, encoding="ascii") as file:
             pid = int(file.read())
         os.unlink(pid_file)

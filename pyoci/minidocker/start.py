@@ -16,6 +16,7 @@ from pyoci.errors import PyociError
 from pyoci.kernel import calls
 from pyoci.minidocker import containers, health, monitor, prepare
 from pyoci.minidocker.errors import Conflict, MiniDockerError
+from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.runtimes import open_runtime
 
 FORMAT_HINT = "the program is for another machine, or a script without #! in its first line; --platform chooses an image's platform"
@@ -51,7 +52,7 @@ def deed_command():
 
 def deed_environment(roots):
     """Its environment: where things are, and nothing else of ours."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "PYTHONDONTWRITEBYTECODE") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS", "PYTHONDONTWRITEBYTECODE") if name in os.environ}
     return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **kept, "MINIDOCKER_ROOT": roots.data, "MINIDOCKER_RUN": roots.run}
 
 
@@ -77,6 +78,10 @@ def start(store, container, *, wants=0, warn=None, is_restart=False):
         _undo(store, container, error)
         raise
     try:
+        if in_user_namespace():
+            from pyoci.minidocker import rootless  # never for root
+
+            rootless.note(store.roots, started.pid, rootless.IDS)
         with store.change() as db:
             restarts = container.restarts + 1 if is_restart else 0
             cleared = {"exit_code": 0, "error": "", "oom_killed": 0, "finished_ns": 0, "stopped_by_user": 0, "health": health.first(container)}
@@ -190,6 +195,10 @@ def _become_monitor_and_creator(store, container, bundle, wiring, options, comma
     try:
         os.setsid()
         calls.subreaper(1)
+        if in_user_namespace():
+            from pyoci.minidocker import rootless  # never for root
+
+            rootless.note(store.roots, os.getpid())
         creator = os.fork()
         if creator == 0:
             _create(store, container, bundle, wiring)

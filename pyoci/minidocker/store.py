@@ -99,7 +99,7 @@ class Store:
             return
         if version > VERSION:
             raise MiniDockerError(f"store {self.roots.database}: written by a newer MiniDocker (version {version}, known: {VERSION})")
-        with _alone(self.roots.data):  # SQLite waits for nobody when it turns to WAL
+        with alone(self.roots.data):  # SQLite waits for nobody when it turns to WAL
             self.db.execute("pragma journal_mode = wal")
             with self.change() as db:
                 if db.execute("pragma user_version").fetchone()[0] == 0:
@@ -136,8 +136,8 @@ class Store:
 
 
 @contextlib.contextmanager
-def _alone(folder):
-    """One at a time among all who come with the same folder.  flock(2)"""
+def alone(folder):
+    """One at a time among all who come with the same folder, in a with block.  flock(2)"""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

@@ -7,6 +7,7 @@ import json
 
 from pyoci.minidocker import bundle_limits, containers
 from pyoci.minidocker.errors import BadRequest, Conflict
+from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.judge import judge
 from pyoci.minidocker.life import held
 from pyoci.minidocker.start import runtime_of
@@ -23,6 +24,10 @@ def update(store, ref, changes):
         if name not in KEYS:
             raise BadRequest(f"update: {name} can't be changed")
     given = {name: value for name, value in changes.items() if value not in (0, "", None)}
+    if in_user_namespace():
+        from pyoci.minidocker.confined import refuse_limits  # never for root
+
+        refuse_limits(given)
     with held(store, ref) as container:
         host = {**container.host, **given}
         _reconcile(container.host, host, given)

@@ -56,7 +56,12 @@ class Call:
         if self._engine is None:
             from pyoci.minidocker.engine import Engine
 
-            self._engine = Engine(self.roots, runtime=self.settings["runtime"] or "", warn=warn)
+            roots = self.roots
+            if os.geteuid():
+                from pyoci.minidocker.rootless import enter
+
+                enter(roots)
+            self._engine = Engine(roots, runtime=self.settings["runtime"] or "", warn=warn)
         return self._engine
 
     @property
