@@ -65,7 +65,7 @@ def _make(base_fd, directory, name, kind, note):
     try:
         facts = os.fstat(parent)
         if note:
-            note("made", f"{os.major(facts.st_dev)}:{os.minor(facts.st_dev)}", str(facts.st_ino), kind, directory, name)
+            note("made", f"{os.major(facts.st_dev)}:{os.minor(facts.st_dev)}", str(facts.st_ino), kind, f"{directory}/{name}")
         if kind == "d":
             os.mkdir(name, 0o755, dir_fd=parent)
         else:

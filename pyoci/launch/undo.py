@@ -54,14 +54,15 @@ class Trail:
         elif kind == "cgroups":
             self.directories = {line[: line.index("/")]: line[line.index("/") :] for line in fields[0].split("\n")}
         elif kind == "made":
-            device, inode, made_kind, directory, name = fields
+            device, inode, made_kind, place = fields
+            directory, _, name = place.rpartition("/")
             self.made.append((device, int(inode), made_kind, directory, name))
         elif kind == "file":
             self.files.append(fields[0])
         elif kind == "mount":
             self.mounts.append(fields[0])
         elif kind == "unit":
-            self.units[fields[0], fields[1]] = "\t".join(fields[2:])
+            self.units[fields[0], fields[1]] = fields[2]
         elif kind == "complete":
             self.complete = True
         elif kind == "root":

@@ -1,6 +1,7 @@
 """What create is about to make, written down before each deed; read backwards by launch/undo.py.
 
-A line is fields joined by tabs, ended by NUL and newline, since a path may hold anything else.  Kinds:
+A line is fields joined by tabs, ended by NUL and newline.  A path may hold anything but NUL, so that a kind has one at most, and its
+other fields are counted from the side where it is not.  Kinds:
 
     root     PATH                                   the rootfs that `made` lines are below
     cgroups  CONTROLLER+PATH, a line each           the container's, made or found
@@ -9,7 +10,7 @@ A line is fields joined by tabs, ended by NUL and newline, since a path may hold
     unit     BUS NAME DESCRIPTION                   about to be started by the systemd there; without description: another's
     process  PID START-TIME                         init
     hook     PID START-TIME                         a hook of the runtime's side, the leader of its process group
-    made     MAJOR:MINOR INODE KIND DIRECTORY NAME  about to be made below the rootfs, written by init
+    made     MAJOR:MINOR INODE KIND DIRECTORY/NAME  about to be made below the rootfs, written by init
     mount    ID                                     about to be attached on the rootfs in the host's mount namespace, by init
     complete                                        init is at its gate: what create made in the rootfs stays
     file     PATH                                   about to be made on the host (pid file)
@@ -18,6 +19,10 @@ A line is fields joined by tabs, ended by NUL and newline, since a path may hold
 import posix
 
 from pyoci.errors import SyscallError
+
+
+# How many fields stand before the path, or before the last field.
+_BEFORE_PATH = {"process": 1, "hook": 1, "made": 3, "unit": 2}
 
 
 def open_journal(path):
@@ -47,4 +52,11 @@ def unit_description(container):
 def parse(text):
     """The lines as lists of fields, oldest first; a torn last line is left out, since its deed was not done."""
     lines = text.split(b"\0\n")
-    return [line.decode("utf-8", "surrogateescape").split("\t", 5) for line in lines[:-1]]
+    return [_fields(line.decode("utf-8", "surrogateescape")) for line in lines[:-1]]
+
+
+def _fields(line):
+    kind, _, rest = line.partition("\t")
+    if kind == "inode":
+        return [kind, *rest.rsplit("\t", 1)]
+    return [kind, *rest.split("\t", _BEFORE_PATH.get(kind, 0))]

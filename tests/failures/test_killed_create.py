@@ -271,6 +271,36 @@ def test_pid_file_of_another_is_kept_when_create_fails(bundle, pyoci, tmp_path, 
     assert pid_file.read_text() == str(stranger.pid)
 
 
+def test_names_with_tabs_and_newlines_are_undone_as_others(open_path, pyoci):
+    """The journal parts its fields by tabs and its lines by a NUL and a newline."""
+    bundle = support.Bundle(open_path / "bun\tdle\n", "no-such-program")
+    bundle.mount("/new\tone/pla\nce").mount("/made\tfi\nle", "bind", "/etc/hostname", "bind")
+    bundle.linux["devices"] = [{"path": "/no\tde/\tfuse\n", "type": "c", "major": 10, "minor": 229}]
+    bundle.linux["cgroupsPath"] = f"/{support.TOKEN}/one\ttwo/three\tfour"
+    bundle.write()
+    before = support.snapshot(open_path)
+    pyoci.fails("create", "--pid-file", open_path / "pi\td", "--bundle", bundle.path, pyoci.new_id())
+    support.assert_unchanged(before)
+
+
+def test_cgroup_whose_path_holds_a_tab_is_removed_and_no_strangers(bundle, pyoci):
+    """What stands before the tab is the path of another cgroup."""
+    bundle.linux["cgroupsPath"] = f"/{support.TOKEN}/one\ttwo"
+    name = pyoci.start(bundle.write())
+    directories = json.loads((pyoci.root / name / "state.json").read_text())["cgroups"].values()
+    strangers = {directory.partition("\t")[0] for directory in directories}
+    for path in strangers:
+        os.mkdir(path)
+    try:
+        pyoci.ok("delete", "--force", name)
+        assert all(os.path.isdir(path) for path in strangers)
+        assert not any(os.path.isdir(path) for path in directories)
+    finally:
+        for path in strangers:
+            os.rmdir(path)
+            os.rmdir(os.path.dirname(path))
+
+
 def test_torn_journal_still_serves(bundle, pyoci, tmp_path):
     name = half_made(bundle, pyoci)
     rewrite_journal(pyoci, name, lambda text: text + b"made\t1:2")

@@ -78,7 +78,7 @@ bool is_missing(int parent, const char *name)
 /*
  * Write down, before it is done, that `name` will be made in `parent`, which is the directory of `path` up to `length`: the
  * runtime removes it if the container fails to come up. Kinds: d directory, f file, n node, l link.
- * "made\tMAJOR:MINOR\tINODE\tKIND\tDIRECTORY\tNAME\0\n"
+ * "made\tMAJOR:MINOR\tINODE\tKIND\tDIRECTORY/NAME\0\n"
  */
 int note_made(struct machine *m, int parent, const char *path, size_t length, const char *name, char kind)
 {
@@ -102,7 +102,7 @@ int note_made(struct machine *m, int parent, const char *path, size_t length, co
 	to = put_text(to, end, tabbed_kind);
 	for (size_t i = 0; i < length && to + 1 < end; i++)
 		*to++ = path[i];
-	to = put_text(to, end, "\t");
+	to = put_text(to, end, "/");
 	to = put_text(to, end, name);
 	*to++ = 0;
 	if (to == end)
