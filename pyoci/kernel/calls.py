@@ -18,6 +18,7 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 
 AT_EMPTY_PATH, AT_RECURSIVE = 0x1000, 0x8000
+CONNECT_TIMEOUT_MS = 30_000
 POLLIN, POLLERR, POLLHUP = 1, 8, 16
 
 
@@ -66,9 +67,10 @@ def listen(path):
     return _checked(lib.sys_unix_listen(path.encode("utf-8", "surrogateescape"), 16), "bind", path)
 
 
-def connect(path, *, seqpacket=False):
-    """A connected stream (or SOCK_SEQPACKET) socket.  connect(2)"""
-    return _checked(lib.sys_unix_connect(path.encode("utf-8", "surrogateescape"), seqpacket), "connect", path)
+def connect(path, *, seqpacket=False, timeout_ms=CONNECT_TIMEOUT_MS):
+    """A connected stream (or SOCK_SEQPACKET) socket.  EAGAIN where the queue of the listener stays full for that time (0: at once,
+    and the socket doesn't block then).  connect(2)"""
+    return _checked(lib.sys_unix_connect(path.encode("utf-8", "surrogateescape"), seqpacket, timeout_ms), "connect", path)
 
 
 def openat2(dirfd, path, flags, resolve):

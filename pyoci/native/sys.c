@@ -26,6 +26,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -343,28 +344,31 @@ int sys_unix_listen(const char *path, int backlog)
 	return fd;
 }
 
-static int connect_unix(const char *path, int type)
+/* A listener that accepts nobody has a queue that is full some time: then connect waits, and EAGAIN tells that it did in vain. */
+int sys_unix_connect(const char *path, int seqpacket, int timeout_ms)
 {
 	struct sockaddr_un address;
+	struct timeval timeout = { timeout_ms / 1000, timeout_ms % 1000 * 1000 };
 	int error = unix_address(path, &address);
 	int fd;
 
 	if (error < 0)
 		return error;
-	fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	fd = socket(AF_UNIX, (seqpacket ? SOCK_SEQPACKET : SOCK_STREAM) | SOCK_CLOEXEC | (timeout_ms ? 0 : SOCK_NONBLOCK), 0);
 	if (fd < 0)
 		return -errno;
+	if (timeout_ms)
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
 	if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0) {
 		error = -errno;
 		close(fd);
 		return error;
 	}
+	if (timeout_ms) {
+		timeout = (struct timeval){ 0, 0 };
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
+	}
 	return fd;
-}
-
-int sys_unix_connect(const char *path, int seqpacket)
-{
-	return connect_unix(path, seqpacket ? SOCK_SEQPACKET : SOCK_STREAM);
 }
 
 int sys_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard)

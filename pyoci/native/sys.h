@@ -12,7 +12,7 @@ int sys_socketpair(int *pair);
 int sys_send(int fd, const char *data, int length, const int *fds, int n_fds);
 int sys_receive(int fd, char *data, int capacity, int *fds, int capacity_fds, int *n_fds);
 int sys_unix_listen(const char *path, int backlog);
-int sys_unix_connect(const char *path, int seqpacket);
+int sys_unix_connect(const char *path, int seqpacket, int timeout_ms);
 int sys_unmount(const char *path);
 int sys_prlimit(int pid, int resource, unsigned long long soft, unsigned long long hard);
 int sys_poll(int *fds, const short *events, short *revents, int count, int timeout_ms);

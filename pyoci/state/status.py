@@ -7,7 +7,7 @@
 """
 
 import posix
-from errno import ENODEV, ENOENT, ENOMEM, ESRCH
+from errno import EAGAIN, ENODEV, ENOENT, ENOMEM, ESRCH
 
 from pyoci.errors import SyscallError
 from pyoci.kernel import calls
@@ -29,22 +29,25 @@ def derive(container, frozen):
 
 
 def waits_at_gate(container):
-    """Whether init still listens.  A start that was killed may have left the name behind, but not the listener."""
+    """Whether init still listens.  A start that was killed may have left the name behind, but not the listener.
+
+    An init that was stopped (SIGSTOP) listens too, but accepts nobody: once its queue is full this must not wait.
+    """
     try:
-        posix.close(connect_gate(container))
-    except SyscallError:
-        return False
+        posix.close(connect_gate(container, 0))
+    except SyscallError as error:
+        return error.errno == EAGAIN
     return True
 
 
-def connect_gate(container):
+def connect_gate(container, timeout_ms=calls.CONNECT_TIMEOUT_MS):
     """A connection to the gate, by our own descriptor of the directory: its path may be too long for an address (unix(7))."""
     try:
         directory = posix.open(container.path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     except OSError as error:
         raise SyscallError("open", error.errno, container.path) from None
     try:
-        return calls.connect(f"/proc/self/fd/{directory}/gate", seqpacket=True)
+        return calls.connect(f"/proc/self/fd/{directory}/gate", seqpacket=True, timeout_ms=timeout_ms)
     finally:
         posix.close(directory)
 

@@ -309,3 +309,15 @@ def test_read_only_root_can_still_be_asked(bundle, pyoci, small_disk):
     pyoci.fails("delete", "--force", name)
     support.mount("none", pyoci.root, None, 0x20)
     pyoci.ok("delete", "--force", name)
+
+
+def test_created_container_that_is_stopped_by_a_signal_can_be_asked_again_and_again(bundle, pyoci):
+    """Each question is a connection to its gate, which it accepts no more."""
+    name = pyoci.create(bundle)
+    pyoci.ok("kill", name, "STOP")
+    for _ in range(20):
+        assert pyoci.api().state(name)["status"] == "created"
+    assert name in pyoci.ok("list", timeout_s=20)
+    pyoci.ok("kill", name, "CONT")
+    pyoci.ok("start", name)
+    assert pyoci.state(name)["status"] == "running"
