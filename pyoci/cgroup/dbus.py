@@ -14,10 +14,15 @@ from pyoci.kernel import calls
 
 CALL, REPLY, ERROR, SIGNAL = 1, 2, 3, 4
 _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _DESTINATION, _SIGNATURE = 1, 2, 3, 4, 5, 6, 8
-_FIELD_TYPES = {_PATH: "o", _INTERFACE: "s", _MEMBER: "s", _DESTINATION: "s", _SIGNATURE: "g"}
+_FIELD_TYPES = {_PATH: "o", _INTERFACE: "s", _MEMBER: "s", _ERROR_NAME: "s", _REPLY_SERIAL: "u", _DESTINATION: "s", _SIGNATURE: "g"}
 BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 CALL_TIMEOUT_S = 30.0
-MAX_MESSAGE_BYTES = 1 << 27
+# Less than the specification allows: what systemd tells us is short, and a hostile peer must not fill the memory.
+MAX_MESSAGE_BYTES = 1 << 22
+MAX_LINE_BYTES = 16384
+MAX_SIGNALS = 1000
+POLLOUT = 4
+_DEEPEST = 64
 
 _FORMATS = {"y": "B", "b": "I", "n": "h", "q": "H", "i": "i", "u": "I", "x": "q", "t": "Q", "d": "d"}
 _ALIGNMENT = {"y": 1, "n": 2, "q": 2, "x": 8, "t": 8, "d": 8, "(": 8, "g": 1, "v": 1}  # all others 4
@@ -31,6 +36,7 @@ class Connection:
     def __init__(self, path, is_bus=True):
         """Connect and authenticate.  Raises SyscallError, BusError."""
         self.fd = calls.connect(path)
+        posix.set_blocking(self.fd, False)
         self.is_bus = is_bus
         self.serial = 0
         self.buffer = bytearray()
@@ -49,59 +55,76 @@ class Connection:
             posix.close(self.fd)
             self.fd = -1
 
-    def call(self, destination, path, interface, member, signature="", *args):
-        """Call a method; its answer as a list of values.  Raises BusError for an error answer, or for none in 30 s."""
+    def call(self, destination, path, interface, member, signature="", *args, returns=None):
+        """Call a method; its answer as a list of values.  Raises BusError for an error answer, for one of another signature than
+        `returns`, where that is given, and for none in 30 s."""
         self.serial += 1
-        self._send(message(self.serial, destination if self.is_bus else "", path, interface, member, signature, args))
         deadline = monotonic() + CALL_TIMEOUT_S
+        self._send(message(self.serial, destination if self.is_bus else "", path, interface, member, signature, args), deadline, member)
         while True:
             kind, fields, body, order = self._receive(deadline, member)
             if kind == SIGNAL:
-                self.signals.append((fields.get(_MEMBER, ""), _values(fields, body, order)))
+                self._keep(fields, body, order)
             elif fields.get(_REPLY_SERIAL) == self.serial:
                 values = _values(fields, body, order)
                 if kind == ERROR:
                     raise BusError(member, fields.get(_ERROR_NAME, ""), str(values[0]) if values else "")
+                if returns is not None and fields.get(_SIGNATURE, "") != returns:
+                    raise BusError(member, "", f"the answer is {fields.get(_SIGNATURE, '')!r}, and should be {returns!r}")
                 return values
 
-    def wait_signal(self, member, is_it, timeout_s):
-        """The values of the first signal `member`, since the connection was made, for which is_it(values).  Raises BusError."""
+    def _keep(self, fields, body, order):
+        if len(self.signals) < MAX_SIGNALS:
+            self.signals.append((fields.get(_MEMBER, ""), fields.get(_SIGNATURE, ""), _values(fields, body, order)))
+
+    def wait_signal(self, member, signature, is_it, timeout_s):
+        """The values of the first signal `member`, since the connection was made, that has that signature and for which is_it(values).
+        Raises BusError."""
         deadline = monotonic() + timeout_s
         while True:
-            for name, values in self.signals:
-                if name == member and is_it(values):
+            for name, kinds, values in self.signals:
+                if name == member and kinds == signature and is_it(values):
                     return values
             self.signals.clear()
             kind, fields, body, order = self._receive(deadline, member)
             if kind == SIGNAL:
-                self.signals.append((fields.get(_MEMBER, ""), _values(fields, body, order)))
+                self._keep(fields, body, order)
 
     def _authenticate(self):
         """EXTERNAL, with no name: the kernel tells who we are, in every user namespace."""
-        self._send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
         deadline = monotonic() + CALL_TIMEOUT_S
+        self._send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n", deadline, "AUTH")
         for expected in (b"DATA", b"OK "):
             while b"\r\n" not in self.buffer:
+                if len(self.buffer) > MAX_LINE_BYTES:
+                    raise BusError("AUTH", "", "what the bus sent has no end")
                 self._fill(deadline, "AUTH")
             line, _, self.buffer = self.buffer.partition(b"\r\n")
             if not line.startswith(expected):
                 raise BusError("AUTH", "", line.decode("ascii", "replace")[:100])
 
-    def _send(self, data):
-        try:
-            while data:
+    def _send(self, data, deadline, waiting_for):
+        while data:
+            try:
                 data = data[posix.write(self.fd, data) :]
-        except OSError as error:
-            raise SyscallError("write", error.errno, "to the message bus") from None
+            except BlockingIOError:
+                self._poll(POLLOUT, deadline, waiting_for)
+            except OSError as error:
+                raise SyscallError("write", error.errno, "to the message bus") from None
 
-    def _fill(self, deadline, waiting_for):
+    def _poll(self, events, deadline, waiting_for):
         left_ms = int((deadline - monotonic()) * 1000)
         if left_ms <= 0:
             raise BusError(waiting_for, "", "no answer in time")
-        if not calls.poll([(self.fd, calls.POLLIN)], left_ms):
+        return calls.poll([(self.fd, events)], left_ms)
+
+    def _fill(self, deadline, waiting_for):
+        if not self._poll(calls.POLLIN, deadline, waiting_for):
             return
         try:
             data = posix.read(self.fd, 65536)
+        except BlockingIOError:
+            return
         except OSError as error:
             raise SyscallError("read", error.errno, "from the message bus") from None
         if not data:
@@ -184,7 +207,10 @@ def parse_message(data):
     try:
         body_bytes = Struct(order + "I").unpack_from(data, 4)[0]
         reader = _Reader(data, order, 12)
-        fields = {code: value for code, (_, value) in reader.value("a(yv)")}
+        fields = dict(reader.value("a(yv)"))
+        if any(code in fields and fields[code][0] != kind for code, kind in _FIELD_TYPES.items()):
+            raise ValueError("a field of the header is of the wrong type")
+        fields = {code: value for code, (_, value) in fields.items()}
     except (StructError, IndexError, ValueError, UnicodeError) as error:
         raise BusError("receive", "", f"a broken message: {error}") from None
     return data[1], fields, data[len(data) - body_bytes :] if body_bytes else b"", order
@@ -208,12 +234,13 @@ def _values(fields, body, order):
 class _Reader:
     """Reads values off a message."""
 
-    __slots__ = ("data", "order", "at")
+    __slots__ = ("data", "order", "at", "depth")
 
     def __init__(self, data, order, at):
         self.data = data
         self.order = order
         self.at = at
+        self.depth = 0  # of variants: their types are not in the signature
 
     def value(self, signature):
         """The next value; a variant is (signature, value), a dictionary a list of pairs."""
@@ -228,8 +255,12 @@ class _Reader:
             return self._text(self._number("B"))
         if kind == "v":
             inner = self.value("g")
-            type_end(inner, 0)
-            return inner, self.value(inner)
+            self.depth += 1
+            if self.depth > _DEEPEST or type_end(inner, 0) != len(inner):
+                raise ValueError(f"a variant that is nested too deeply, or of {inner!r}")
+            found = inner, self.value(inner)
+            self.depth -= 1
+            return found
         if kind == "a":
             return self._array(signature[1:])
         return self._struct(signature)

@@ -16,6 +16,7 @@ KEYWORDS = {
 _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\n": ""}
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+-._")
 _DEEPEST = 16
+_DEEPEST_TYPE = 64
 
 
 def parse(text):
@@ -33,18 +34,22 @@ def quoted(text):
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
 
 
-def type_end(signature, at):
-    """Where the complete type that begins at `at` ends.  Raises ValueError where there is none."""
+def type_end(signature, at, depth=0):
+    """Where the complete type that begins at `at` ends.  Raises ValueError where there is none, as for a struct of nothing: an array
+    of those has no end."""
     kind = signature[at : at + 1]
+    if depth > _DEEPEST_TYPE:
+        raise ValueError(f"{signature[:80]!r} is nested too deeply")
     if kind == "a":
-        return type_end(signature, at + 1)
+        return type_end(signature, at + 1, depth + 1)
     if kind == "(" or kind == "{":
-        at += 1
+        first = at = at + 1
         while signature[at : at + 1] != (")" if kind == "(" else "}"):
-            at = type_end(signature, at)
-        return at + 1
+            at = type_end(signature, at, depth + 1)
+        if at > first:
+            return at + 1
     if not kind or kind not in "bynqiuxtdsogv":
-        raise ValueError(f"{signature!r} is no type")
+        raise ValueError(f"{signature[:80]!r} is no type")
     return at + 1
 
 

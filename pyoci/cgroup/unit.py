@@ -138,12 +138,16 @@ class _Bus:
         self.connection.close()
 
 
-def _call(bus, member, signature="", *args):
-    return bus.call(NAME, PATH, MANAGER, member, signature, *args)
+def _call(bus, member, signature="", *args, returns=None):
+    return bus.call(NAME, PATH, MANAGER, member, signature, *args, returns=returns)
 
 
 def _property(bus, path, interface, name):
-    return bus.call(NAME, path, PROPERTIES, "Get", "ss", interface, name)[0][1]
+    """A property that is a string."""
+    kind, value = bus.call(NAME, path, PROPERTIES, "Get", "ss", interface, name, returns="v")[0]
+    if kind != "s":
+        raise BusError("Get", "", f"{name} is a {kind!r}, and should be a string")
+    return value
 
 
 def unit_path(unit):
@@ -157,8 +161,8 @@ def _run_job(bus, member, signature, *args):
     """Ask for a job and wait until it is over.  Raises BusError where it isn't in 30 s, or fails."""
     if bus.is_bus:
         bus.call(*BUS, "AddMatch", "s", MATCH_JOBS)
-    job = _call(bus, member, signature, *args)[0]
-    result = bus.wait_signal("JobRemoved", lambda values: values[1] == job, JOB_TIMEOUT_S)[3]
+    job = _call(bus, member, signature, *args, returns="o")[0]
+    result = bus.wait_signal("JobRemoved", "uoss", lambda values: values[1] == job, JOB_TIMEOUT_S)[3]
     if result != "done":
         raise BusError(member, "", f"the job of {args[0]} ended as {result!r}")
 

@@ -14,6 +14,7 @@ from jeepney.low_level import Parser
 from pyoci.cgroup import dbus
 from pyoci.cgroup.dbus import Connection, message, parse_message
 from pyoci.errors import BusError, SyscallError
+from pyoci.kernel import calls
 
 ADDRESS = DBusAddress("/org/freedesktop/systemd1", "org.freedesktop.systemd1", "org.freedesktop.systemd1.Manager")
 TEXT = strategies.text(max_size=12).filter(lambda text: "\0" not in text)
@@ -87,8 +88,47 @@ def test_damaged_message_is_refused_or_read(at, byte):
     data[1 + at % (len(data) - 1)] = byte
     with contextlib.suppress(BusError):
         _, fields, body, order = parse_message(bytes(data))
-        if isinstance(fields.get(8, ""), str):
-            dbus._values(fields, body, order)
+        dbus._values(fields, body, order)
+
+
+@given(strategies.text("ay(){}vsgubot", max_size=12), strategies.binary(max_size=80))
+def test_body_of_any_signature_is_refused_or_read(signature, body):
+    with contextlib.suppress(BusError):
+        dbus._values({8: signature}, body, "<")
+
+
+@pytest.mark.parametrize(
+    ("signature", "body"),
+    [
+        ("a()", b"\x08" + bytes(15)),  # an array of nothings has no end
+        ("a{}", b"\x08" + bytes(15)),
+        ("v", b"\x01v\0" * 5000),
+        ("v", b"\0\0"),
+        ("v", b"\x02uu\0" + bytes(16)),
+        ("a" * 5000 + "y", bytes(64)),
+        ("(" * 5000 + "y" + ")" * 5000, bytes(64)),
+    ],
+    ids=["empty structs", "empty entries", "nested variants", "variant of nothing", "variant of two", "nested arrays", "nested structs"],
+)
+def test_body_that_has_no_end_or_no_ground_is_refused(signature, body):
+    with pytest.raises(BusError, match="^receive: a broken message: "):
+        dbus._values({8: signature}, body, "<")
+
+
+def header(fields):
+    """A reply with these bytes for its header's fields, and no body."""
+    data = b"l\x02\x00\x01" + bytes(4) + b"\x01\0\0\0" + len(fields).to_bytes(4, "little") + fields
+    return data + bytes(-len(data) % 8)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [b"\x08\x01u\0\x05\0\0\0", b"\x05\x01s\0\x01\0\0\0001\0", b"\x03\x01v\0\x01y\0\x05", b"\x08\x01v\0" + b"\x01v\0" * 5000],
+    ids=["signature is a number", "serial is a text", "member is a variant", "nested variants"],
+)
+def test_header_whose_fields_are_of_other_types_is_refused(fields):
+    with pytest.raises(BusError, match="^receive: a broken message: "):
+        parse_message(header(fields))
 
 
 def test_dictionaries_of_a_signal_are_read():
@@ -183,6 +223,8 @@ def peer(tmp_path):
         ((b"DATA\r\n",), "AUTH: the connection was closed"),
         ((b"DATA\r\nOK 12\r\n",), "Hello: the connection was closed"),
         ((b"DATA\r\nOK 12\r\n" + bytes(32),), "receive: what the bus sent is no message"),
+        ((b"DATA" * 8192,), "AUTH: what the bus sent has no end"),
+        ((b"DATA\r\nOK 12\r\nl\2\0\1\0\0\0\7" + bytes(8),), "receive: what the bus sent is no message"),
         ((b"DATA\r\nOK 12\r\nl" + b"\xff" * 31,), "receive: what the bus sent is no message"),
         ((b"DATA\r\nOK 12\r\nl\x02\x00\x01\x00\x00\x00\x00\x01\x00\x00\x00\x04\x00\x00\x00\xff\xff\xff\xff\x00\x00\x00\x00",), None),
     ],
@@ -203,3 +245,45 @@ def test_answer_that_does_not_come_is_given_up(tmp_path, monkeypatch):
         silent.listen(1)
         with pytest.raises(BusError, match=r"^AUTH: no answer in time$"):
             Connection(f"{tmp_path}/silent")
+
+
+def test_bus_that_reads_nothing_is_given_up(tmp_path, monkeypatch):
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(str(tmp_path / "deaf"))
+        listener.listen(1)
+        made = threading.Thread(target=lambda: accepted.append(listener.accept()[0]), daemon=True)
+        accepted = []
+        made.start()
+        monkeypatch.setattr(Connection, "_authenticate", lambda connection: None)
+        with connected_alone(tmp_path / "deaf") as connection:
+            made.join(10)
+            monkeypatch.setattr(dbus, "CALL_TIMEOUT_S", 0.05)
+            with pytest.raises(BusError, match=r"^SetUnitProperties: no answer in time$"):
+                call(connection, "SetUnitProperties", "s", "x" * (16 << 20))
+        accepted[0].close()
+
+
+def connected_alone(path):
+    return contextlib.closing(Connection(str(path), is_bus=False))
+
+
+def test_bus_that_accepts_nobody_is_given_up(tmp_path, monkeypatch):
+    """Its queue is full: connect(2) itself would wait."""
+    real = calls.connect
+    monkeypatch.setattr(calls, "connect", lambda path: real(path, timeout_ms=50))
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as full, contextlib.ExitStack() as waiting:
+        full.bind(str(tmp_path / "full"))
+        full.listen(0)
+        one = waiting.enter_context(socket.socket(socket.AF_UNIX))
+        one.connect(str(tmp_path / "full"))
+        with pytest.raises(SyscallError, match=r"^connect /.*/full: Resource temporarily unavailable \(EAGAIN\)$"):
+            Connection(f"{tmp_path}/full")
+
+
+def test_flood_of_signals_fills_no_memory(bus):
+    with connected(bus.path) as connection:
+        data = new_signal(ADDRESS, "Noise", "s", ("x",)).serialise(serial=3)
+        for _ in range(2000):
+            _, fields, body, order = parse_message(data)
+            connection._keep(fields, body, order)
+        assert len(connection.signals) == dbus.MAX_SIGNALS

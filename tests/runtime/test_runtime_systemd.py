@@ -192,6 +192,33 @@ def test_job_that_fails_fails_the_create_and_the_unit_is_stopped(pyoci, bundle, 
     assert systemd.units == {} and len(systemd.called("StopUnit")) == 1
 
 
+@pytest.mark.parametrize(
+    ("method", "answer", "why"),
+    [
+        ("StartTransientUnit", ("",), "StartTransientUnit: the answer is '', and should be 'o'"),
+        ("StartTransientUnit", ("u", 5), "StartTransientUnit: the answer is 'u', and should be 'o'"),
+        ("StartTransientUnit", ("oo", "/a", "/b"), "StartTransientUnit: the answer is 'oo', and should be 'o'"),
+    ],
+)
+def test_answer_of_another_kind_fails_the_create(pyoci, bundle, systemd, method, answer, why):
+    setattr(systemd, method, lambda *_: answer)
+    line = refused(pyoci, bundle)
+    assert why in line and "internal error" not in line
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [(("",), "the answer is '', and should be 'v'"), (("v", ("u", 5)), "Description is a 'u', and should be a string")],
+)
+def test_answer_of_another_kind_fails_the_delete(pyoci, bundle, systemd, answer, why):
+    name = create(pyoci, bundle)
+    systemd.Get = lambda *_: answer
+    line = pyoci.fails("delete", "--force", name, env=pyoci.env)
+    assert why in line and "internal error" not in line
+    del systemd.Get
+    pyoci.ok("delete", "--force", name, env=pyoci.env)
+
+
 def test_job_that_does_not_end_is_given_up(pyoci, bundle, systemd, monkeypatch):
     monkeypatch.setattr(unit, "JOB_TIMEOUT_S", 0.1)
     monkeypatch.setattr(dbus, "CALL_TIMEOUT_S", 5)
