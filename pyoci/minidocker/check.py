@@ -7,6 +7,7 @@
     a record without its folder                             told; `rm` removes it
     a mount or a runtime's state of what does not run       remove it
     a layer without its folder, blobs and layers of nobody  mended by images/check.py; a lost blob is told: pull its image again
+    a changed file of a layer, a changed blob               found by a deep check: unpacked again, pull its image again
 
 Every problem is one line.  Source: docker-system(1); proc_pid_mountinfo(5).
 """
@@ -27,14 +28,14 @@ ID = re.compile("[0-9a-f]{64}")
 YOUNG_S = 5  # a folder younger than this may be of a create at work
 
 
-def check(store, heal=False):
-    """[problem], each a line; with `heal` what can be mended is, and the line says so."""
+def check(store, heal=False, deep=False):
+    """[problem], each a line; with `heal` what can be mended is, and the line says so.  deep: read every blob and every file of every layer."""
     problems = _Problems(heal)
     for container in containers.all_containers(store):
         _check_container(store, container, problems)
     _check_folders(store, problems)
     _check_runtime(store, problems)
-    _check_images(store, problems)
+    _check_images(store, problems, deep)
     found = [row[0] for row in store.db.execute("pragma quick_check") if row[0] != "ok"]
     for line in found:
         problems.tell(f"store: {line}")
@@ -158,13 +159,18 @@ def _check_runtime(store, problems):
             problems.tell(f"runtime container {name[:12]}: no container of ours", lambda name=name, runtime=runtime: runtime.delete(name))
 
 
-def _check_images(store, problems):
+def _check_images(store, problems, deep):
     """What images/check.py finds, and mends."""
     from pyoci.minidocker.images import check as images
 
-    found = images.check(store)
-    left = set(found)
+    found = left = images.check(store, deep)
+    removed = []
     if found and problems.heal:
-        images.heal(store)
-        left = set(images.check(store))
-    problems.lines += [line if line in left else f"{line} (mended)" for line in found]
+        removed = [line.removeprefix(images.REMOVED_BLOB) for line in images.heal(store, deep) if line.startswith(images.REMOVED_BLOB)]
+        left = images.check(store, deep)
+    for line in found:
+        if any(digest in line for digest in removed):
+            problems.lines.append(f"{line} (its file is removed, so that a pull fetches it)")
+        else:
+            problems.lines.append(line if line in left else f"{line} (mended)")
+    problems.lines += [line for line in left if line not in found and not any(digest in line for digest in removed)]

@@ -218,11 +218,11 @@ class Engine:
 
         return version()
 
-    def check(self, heal=False):
+    def check(self, heal=False, deep=False):
         """[problem], each a line."""
         from pyoci.minidocker.check import check
 
-        return check(self.store, heal)
+        return check(self.store, heal, deep)
 
     def system_start(self):
         """After the host has started: what restart policies keep running.  Returns ids."""

@@ -8,12 +8,14 @@ import threading
 import pytest
 import registry_place
 from registry_place import Liar, MadeImage, an_image, cut_after, says
+from tars import archive, file
 
 from pyoci.minidocker.errors import MiniDockerError, NotFound
 from pyoci.minidocker.images import auth, records, registry, transport
 from pyoci.minidocker.images.check import check
 from pyoci.minidocker.images.content import digest_of
 from pyoci.minidocker.images.documents import OCI_INDEX
+from pyoci.minidocker.images.progress import Silent
 from pyoci.minidocker.images.pull import pull
 from pyoci.minidocker.images.push import push
 
@@ -529,3 +531,77 @@ def test_an_auths_of_another_shape_is_refused_at_login(liar, tmp_path):
     (tmp_path / "docker" / "config.json").write_text('{"auths": "x"}')
     with pytest.raises(MiniDockerError, match="auths: not a JSON object"):
         auth.login(liar.name, "me", "secret")
+
+
+# --- one layer fails: its sisters end
+
+
+class _Stall(Silent):
+    """Sends some bytes of a blob, and then nothing until the other side hangs up or the test ends.  As a pull's progress it knows when they came.
+
+    `waits` is set when they have, `ended` when the other side hung up.
+    """
+
+    BYTES = 1000
+
+    def __init__(self):
+        self.waits, self.ended = threading.Event(), threading.Event()
+
+    def __call__(self, handler):
+        data, media = handler.found()
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.send_header("Content-Type", media)
+        handler.end_headers()
+        handler.wfile.write(data[: self.BYTES])
+        handler.close_connection = True
+        handler.connection.settimeout(20)
+        if handler.connection.recv(1) == b"":
+            self.ended.set()
+
+    def layer(self, name, state, *numbers):
+        if numbers[:1] == (self.BYTES,):
+            self.waits.set()
+
+    def then(self, deed):
+        """A deed that waits for this one."""
+
+        def later(handler):
+            assert self.waits.wait(20)
+            deed(handler)
+
+        return later
+
+
+def test_a_hostile_layer_ends_the_downloads_of_its_sisters(store, liar):
+    hostile = archive(file("../out", b"x"))
+    image = liar.images["me/app"] = MadeImage([archive(file("good", registry_place.noise(300_000))), hostile])
+    stall = _Stall()
+    liar.does("GET", image.layers[0], stall)
+    liar.does("GET", image.layers[1], stall.then(lambda handler: handler.honest()))
+    assert "../out" in failure(store, liar, progress=stall)
+    assert stall.ended.wait(20)  # the other 299,000 bytes were not waited for
+    assert len(liar.asked("GET", image.layers[0])) == 1
+
+
+def test_the_first_failure_is_the_one_that_is_told(store, liar):
+    image = liar.images["me/app"] = an_image(3)
+    stall = _Stall()
+    liar.does("GET", image.layers[0], stall)
+    liar.does("GET", image.layers[2], stall.then(says(404)))
+    assert "not found" in failure(store, liar, progress=stall)
+
+
+def test_a_damaged_blob_is_healed_by_the_next_pull(store, liar):
+    from pyoci.minidocker.check import check as check_all
+    from pyoci.minidocker.images.content import Content
+
+    digest = pulled(store, liar).layers[0][1]
+    path = Content(store.roots).path(digest)
+    os.chmod(path, 0o600)
+    os.truncate(path, 1000)
+    told = f"image {liar.name}/me/app:latest: the blob of its layer {digest} is damaged; pull it again"
+    assert check_all(store, deep=True) == [told]
+    assert check_all(store, heal=True, deep=True) == [f"{told} (its file is removed, so that a pull fetches it)"]
+    pulled(store, liar)
+    assert check_all(store, deep=True) == []

@@ -103,7 +103,7 @@ class Content:
 
     def collect(self, needed, partial_age_s=7 * 86400):
         """Remove blobs that are neither in `needed()` (a set of digests, asked under the lock) nor leased, dead leases, and unfinished blobs
-        that nobody writes and nobody touched for `partial_age_s`.  Returns the bytes freed."""
+        that nobody writes and nobody touched for `partial_age_s` (without a digest: at once).  Returns the bytes freed."""
         if not os.path.isdir(self.roots.data):
             return 0
         with self.collecting() as leased:
@@ -161,7 +161,8 @@ class Content:
                 continue
             with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
                 facts = os.fstat(file.fileno())
-                if _try_lock(file.fileno()) and facts.st_mtime <= time.time() - age_s:
+                # One whose digest nobody knows can't be gone on with.
+                if _try_lock(file.fileno()) and (name.startswith("new-") or facts.st_mtime <= time.time() - age_s):
                     os.unlink(path)
                     freed += facts.st_size
         return freed

@@ -7,7 +7,7 @@
 
 `extract` unpacks a layer without asking for the one below it, so that all layers of an image can be unpacked at once; `publish` then goes up from the lowest: it gives
 folders that the layer has no entry for what the layers below say, takes out whiteouts of nothing, and renames.  A killed process leaves a `new-` folder that nobody has
-locked (check.py removes it), never half a layer.
+locked (remove_dead removes it, which every pull, load and removal of an image calls), never half a layer.
 Rows are records.py's; a folder without a row is garbage unless a lease names its chain id (content.py).
 Source: image-spec layer.md and config.md#layer-chainid, overlayfs.rst.
 """
@@ -17,6 +17,7 @@ import errno
 import fcntl
 import json
 import os
+import threading
 
 from pyoci.kernel.calls import unmount as detach
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
@@ -81,7 +82,7 @@ class Unfinished:
         self.path = f"{roots.layers}/new-{os.urandom(8).hex()}"
         gate = os.open(roots.layers, _FOLDER)
         try:
-            fcntl.flock(gate, fcntl.LOCK_SH)  # check.py holds it alone while it asks who is locked
+            fcntl.flock(gate, fcntl.LOCK_SH)  # dead_folders holds it alone while it asks who is locked
             os.mkdir(self.path, 0o700)
             self.lock = os.open(self.path, _FOLDER)
             fcntl.flock(self.lock, fcntl.LOCK_EX)
@@ -158,14 +159,19 @@ def publish(roots, layer, parent=""):
     chain = chain_id(parent, layer.diff)
     try:
         with disk_errors(f"layer {chain}"):
-            lowers = [tree_of(roots, one) for one in below(roots, parent)]
-            drop_idle_whiteouts(f"{layer.path}/diff", layer.whiteouts, lowers)
-            adopt(f"{layer.path}/diff", layer.implied, lowers)
+            fit(roots, layer, parent)
             _describe(layer, parent)
             layer.move(home(roots, chain))
     finally:
         layer.discard()
     return chain
+
+
+def fit(roots, layer, parent):
+    """Mend in an Unfinished what depends on the layers below: `parent` and those under it."""
+    lowers = [tree_of(roots, one) for one in below(roots, parent)]
+    drop_idle_whiteouts(f"{layer.path}/diff", layer.whiteouts, lowers)
+    adopt(f"{layer.path}/diff", layer.implied, lowers)
 
 
 def ensure(roots, parent, diff, open_blob, limits=None):
@@ -178,20 +184,27 @@ def ensure(roots, parent, diff, open_blob, limits=None):
     return chain
 
 
-def ensure_all(roots, diffs, openers, limits=None, workers=WORKERS):
+def ensure_all(roots, diffs, openers, limits=None, workers=WORKERS, failed=lambda error: None):
     """The chain ids of an image's layers, the lowest first: those that are missing are unpacked at once, then published upwards.
 
     diffs    the diff ids              openers   for each a function that gives its blob as a file
-    The caller's lease names them.  A failure ends all of them, and leaves nothing.
+    failed   is called with the first failure, in its thread, to end what the openers wait for
+    The caller's lease names them.  The first failure ends all of them and is what is raised; nothing is left.
     """
     chains = []
     for diff in diffs:
         chains.append(chain_id(chains[-1] if chains else "", diff))
     missing = [number for number, chain in enumerate(chains) if facts(roots, chain) is None]
+    first = _First(failed)
 
     def work(number):
-        with contextlib.closing(openers[number]()) as packed:
-            return extract(roots, packed, diffs[number], limits)
+        try:
+            first.check()
+            with contextlib.closing(openers[number]()) as packed:
+                return extract(roots, _Watched(packed, first), diffs[number], limits)
+        except BaseException as error:
+            first.note(error)
+            raise
 
     from concurrent.futures import ThreadPoolExecutor  # dear: who mounts needs none
 
@@ -201,12 +214,90 @@ def ensure_all(roots, diffs, openers, limits=None, workers=WORKERS):
             for number in missing:
                 layer = stack.enter_context(futures[number].result())
                 publish(roots, layer, chains[number - 1] if number else "")
-        except BaseException:
+        except BaseException as error:
+            first.note(error)
             for future in futures.values():
                 if not future.cancel() and future.exception() is None:
                     future.result().discard()
-            raise
+            raise first.error from None
     return chains
+
+
+class Stopped(MiniDockerError):
+    """Another layer failed; said by that one."""
+
+
+class _First:
+    """The first failure of several threads."""
+
+    def __init__(self, failed):
+        self.error = None
+        self._failed = failed
+        self._lock = threading.Lock()
+
+    def note(self, error):
+        with self._lock:
+            if self.error is not None:
+                return
+            self.error = error
+        self._failed(error)
+
+    def check(self):
+        if self.error is not None:
+            raise Stopped("another layer of this image failed")
+
+
+class _Watched:
+    """A blob that can be read until another layer fails."""
+
+    def __init__(self, packed, first):
+        self._packed = packed
+        self._first = first
+
+    def read(self, count):
+        self._first.check()
+        return self._packed.read(count)
+
+
+# --- what was left behind
+
+
+def dead_folders(roots):
+    """Layers on their way that nobody works on any more, and removed ones that are not gone yet."""
+    try:
+        gate = os.open(roots.layers, _FOLDER)
+    except FileNotFoundError:
+        return []
+    try:
+        names = [name for name in sorted(os.listdir(gate)) if name.startswith(("gone-", "new-"))]
+        if not names:
+            return []
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        return [f"{roots.layers}/{name}" for name in names if not _is_locked(f"{roots.layers}/{name}")]
+    finally:
+        os.close(gate)
+
+
+def remove_dead(roots):
+    """Remove them."""
+    for path in dead_folders(roots):
+        from shutil import rmtree  # dear: who mounts needs none
+
+        rmtree(path, ignore_errors=True)
+
+
+def _is_locked(path):
+    try:
+        fd = os.open(path, _FOLDER)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def _describe(layer, parent):

@@ -5,14 +5,7 @@ fetch it once (content.py).  Blobs are kept as they came, since a push must give
 Source: distribution-spec "Pulling manifests", "Pulling blobs"; image-spec image-index.md, manifest.md.
 """
 
-import threading
-
-from pyoci.minidocker.errors import (
-    ImageProblem,
-    MiniDockerError,
-    NotFound,
-    RegistryProblem,
-)
+from pyoci.minidocker.errors import ImageProblem, NotFound, RegistryProblem
 from pyoci.minidocker.images import assemble, documents, layers, records, reference
 from pyoci.minidocker.images.commit import parse_platform
 from pyoci.minidocker.images.content import Content
@@ -23,10 +16,6 @@ MAX_CONFIG_BYTES = 8 << 20
 MAX_DEPTH = 4
 # Go's names of variants; an image without one fits every.
 VARIANTS = {"arm64": ("v8", ""), "arm": ("v7", "v6", "v5", ""), "amd64": ("", "v1")}
-
-
-class Cancelled(MiniDockerError):
-    """Another layer failed; said by that one."""
 
 
 def pull(store, name, platform="", progress=None):
@@ -76,9 +65,9 @@ class _Pull:
         self.platform = parse_platform(platform) if platform else {}
         self.progress = progress
         self.failed = None
-        self._lock = threading.Lock()
 
     def run(self):
+        layers.remove_dead(self.store.roots)  # of a pull that was killed: room for this one
         word = self.wanted.digest or self.wanted.tag
         data, media, top = self.registry.manifest(word)
         self.progress.say(f"{word}: Pulling from {self.wanted.repository}")
@@ -143,21 +132,13 @@ class _Pull:
         for layer, there, name in zip(descriptors, here, names, strict=True):
             if there and not self.content.has(layer["digest"]):
                 self._fetch(layer, name)
-        try:
-            layers.ensure_all(self.store.roots, diffs, openers)
-        except Cancelled:
-            raise self.failed from None
+        layers.ensure_all(self.store.roots, diffs, openers, failed=self._stop)
         for name, there in zip(names, here, strict=True):
             if not there:
                 self.progress.layer(name, "Pull complete")
 
     def _opened(self, layer, name):
-        try:
-            self._fetch(layer, name)
-        except Exception as error:
-            with self._lock:
-                self.failed = self.failed or error
-            raise
+        self._fetch(layer, name)
         self.progress.layer(name, "Extracting")
         return self.content.open(layer["digest"])
 
@@ -182,6 +163,11 @@ class _Pull:
                 raise ImageProblem(text, "push the image again with its foreign layers") from error
             raise
 
+    def _stop(self, error):
+        """A layer can't be had or is hostile: the downloads of the others end, whatever they wait for."""
+        self.failed = error
+        self.registry.stop()
+
     def _cancelled(self):
         if self.failed:
-            raise Cancelled("another layer of this image could not be had")
+            raise layers.Stopped("another layer of this image failed")

@@ -341,12 +341,14 @@ def _layers_size(db):
 def collect(store, partial_age_s=7 * 86400):
     """Remove what no record needs and no lease names: rows of layers, their folders, blobs.  Returns the bytes of blobs freed."""
     from pyoci.minidocker.images.content import Content
+    from pyoci.minidocker.images.layers import remove_dead
 
     content = Content(store.roots)
     with store.change() as db:
         _drop_layers(db)
     with content.collecting() as leased:
         _remove_layer_folders(store, leased)
+    remove_dead(store.roots)
     return content.collect(lambda: needed_blobs(store), partial_age_s)
 
 
@@ -367,8 +369,6 @@ def _remove_layer_folders(store, leased):
             gone = f"{folder}/gone-{name}-{os.urandom(4).hex()}"
             os.rename(f"{folder}/{name}", gone)
             shutil.rmtree(gone, ignore_errors=True)
-        elif name.startswith("gone-"):
-            shutil.rmtree(f"{folder}/{name}", ignore_errors=True)
 
 
 # --- showing

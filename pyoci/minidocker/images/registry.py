@@ -65,6 +65,10 @@ class Registry:
         """Close the connections."""
         self.transport.close()
 
+    def stop(self):
+        """End every request of every thread: each fails."""
+        self.transport.stop()
+
     # --- requests
 
     def _send(self, method, path, headers=None, body=None):
@@ -205,6 +209,8 @@ class Registry:
                 self._fetch_once(writer, size, note)
                 return
             except Cut as error:
+                if writer.cancelled:
+                    writer.cancelled()
                 tries = 0 if writer.offset >= before + PROGRESS_BYTES else tries + 1
                 if tries == BLOB_TRIES:
                     raise RegistryProblem(str(error)) from error

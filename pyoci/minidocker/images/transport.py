@@ -48,6 +48,8 @@ class Host:
         self.insecure = insecure
         self.plain_allowed = insecure or is_loopback(name)
         self._idle = []
+        self._busy = {}  # connection: its socket, which http.client forgets when the answer is the last
+        self._stopped = False
         self._lock = threading.Lock()
         self._scheme = ""
         self._tls = None
@@ -55,14 +57,29 @@ class Host:
     def take(self):
         """A kept connection, or a new one.  Raises RegistryProblem, Cut."""
         with self._lock:
-            if self._idle:
-                return self._idle.pop(), True
-        return self._connect(), False
-
-    def give_back(self, connection):
-        """Keep a connection whose answer was read to its end."""
+            kept = self._idle.pop() if self._idle and not self._stopped else None
+        connection = kept or self._connect()
         with self._lock:
-            self._idle.append(connection)
+            self._busy[connection] = connection.sock
+            if self._stopped:
+                _shut(connection.sock)
+        return connection, kept is not None
+
+    def give_back(self, connection, keep):
+        """Keep a connection whose answer was read to its end, or close it."""
+        with self._lock:
+            self._busy.pop(connection, None)
+            if keep and not self._stopped:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def stop(self):
+        """End every connection, and those to come: whoever waits for one gets a Cut."""
+        with self._lock:
+            self._stopped = True
+            for sock in self._busy.values():
+                _shut(sock)
 
     def close(self):
         """Close what is kept."""
@@ -243,10 +260,7 @@ class Answer:
         """Keep the connection where the whole body was read, else end it."""
         whole = self.response.isclosed() or self.response.length == 0
         self.response.close()
-        if whole and not self.response.will_close:
-            self.host.give_back(self.connection)
-        else:
-            self.connection.close()
+        self.host.give_back(self.connection, whole and not self.response.will_close)
 
 
 class Transport:
@@ -255,6 +269,7 @@ class Transport:
     def __init__(self, insecure=(), pause=time.sleep):
         self.insecure = set(insecure)
         self.pause = pause
+        self.stopped = False
         self._hosts = {}
         self._lock = threading.Lock()
 
@@ -267,6 +282,14 @@ class Transport:
         """Close every connection that is kept."""
         for host in self._hosts.values():
             host.close()
+
+    def stop(self):
+        """End every request of every thread: each fails without another try."""
+        with self._lock:
+            self.stopped = True
+            hosts = list(self._hosts.values())
+        for host in hosts:
+            host.stop()
 
     def send(self, method, name, path, headers=None, body=None):
         """The Answer of a request to host `name`.  body: bytes, or a function that opens a file.
@@ -303,7 +326,7 @@ class Transport:
             try:
                 answer = self._once(method, self.host(name), path, headers, body)
             except Cut as error:
-                if attempt == tries:
+                if attempt == tries or self.stopped:
                     raise RegistryProblem(str(error)) from error
                 wait_s = 0.25 * 2**attempt
             else:
@@ -316,6 +339,8 @@ class Transport:
 
     def _once(self, method, host, path, headers, body):
         while True:
+            if self.stopped:
+                raise Cut(f"{host.name}: the requests were ended")
             connection, kept = host.take()
             data = body() if callable(body) else body
             try:
@@ -324,8 +349,8 @@ class Transport:
                 with _ended_after(connection, HEAD_S):
                     return Answer(host, connection, connection.getresponse())
             except (OSError, http.client.HTTPException) as error:
-                connection.close()
-                if kept and not callable(body):
+                host.give_back(connection, False)
+                if kept and not callable(body) and not self.stopped:
                     continue  # the other side closed it while it lay idle
                 if isinstance(error, TimeoutError):
                     raise Cut(f"{host.name}: no answer in {TIMEOUT_S} seconds") from error
@@ -338,13 +363,20 @@ class Transport:
 @contextlib.contextmanager
 def _ended_after(connection, limit_s):
     """End the connection if the with block takes longer; what it waits for then fails."""
-    timer = threading.Timer(limit_s, lambda: connection.sock and connection.sock.shutdown(socket.SHUT_RDWR))
+    timer = threading.Timer(limit_s, lambda: _shut(connection.sock))
     timer.daemon = True
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
+
+
+def _shut(sock):
+    """End what another thread may be waiting for: closing a socket would not wake it."""
+    if sock:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)  # TLS's own shutdown would take its object from that thread
 
 
 def split_url(url, base=""):

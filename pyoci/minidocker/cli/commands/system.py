@@ -123,12 +123,12 @@ def system_prune(call):
 
 def check(call):
     """Look for damage and leftovers; with --heal put right what can be."""
-    problems = call.engine.check(heal=bool(call.values["heal"]))
+    problems = call.engine.check(heal=bool(call.values["heal"]), deep=bool(call.values["deep"]))
     for problem in problems:
         print(problem)
     if not problems:
         print("nothing wrong")
-    return 1 if problems and not call.values["heal"] else 0
+    return 1 if any(not problem.endswith(" (mended)") for problem in problems) else 0
 
 
 def start(call):
@@ -149,6 +149,7 @@ COMMANDS = {
     "container prune": Command(container_prune, "[OPTIONS]", "remove all stopped containers", "minidocker container prune -f", options=(FORCE, FILTER)),
     "image prune": Command(image_prune, "[OPTIONS]", "remove images that nothing needs", "minidocker image prune -a", options=(FORCE, ALL, FILTER)),
     "system prune": Command(system_prune, "[OPTIONS]", "remove stopped containers and unneeded images", "minidocker system prune -f", options=(FORCE, ALL, FILTER)),
-    "system check": Command(check, "[OPTIONS]", "look for damage and leftovers", "minidocker system check --heal", options=(Option("heal", "", FLAG, "put right what can be"),)),
+    "system check": Command(check, "[OPTIONS]", "look for damage and leftovers", "minidocker system check --heal", options=(
+        Option("heal", "", FLAG, "put right what can be"), Option("deep", "", FLAG, "read every blob and every file of every layer, too"))),
     "system start": Command(start, "", "start what should run after a reboot", "minidocker system start"),
 }  # fmt: skip
