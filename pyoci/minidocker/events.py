@@ -12,6 +12,7 @@ from pyoci.kernel import calls
 from pyoci.minidocker.errors import BadRequest, MiniDockerError
 
 IN_MODIFY, IN_CREATE, IN_CLOEXEC = 0x2, 0x100, 0o2000000
+LOOKS_MS = (10, 100, 1000)  # after a change, how long until it is looked again
 FILTERS = ("container", "event", "image", "label", "type", "daemon", "network", "volume", "scope")
 
 
@@ -56,7 +57,7 @@ def events(store, since_ns=0, until_ns=0, filters=None, follow=True):
             raise BadRequest(f"invalid filter '{name}'")
     watch = _watch(store) if follow else -1
     try:
-        last = 0
+        last, looks = 0, 0
         if follow and not since_ns:
             last = store.db.execute("select coalesce(max(number), 0) from events").fetchone()[0]
         while True:
@@ -67,7 +68,10 @@ def events(store, since_ns=0, until_ns=0, filters=None, follow=True):
                 event = shape(row)
                 if matches(event, filters):
                     yield event
-            if not follow or not _wait(watch, until_ns):
+            if not follow:
+                return
+            looks = _wait(watch, until_ns, looks)
+            if looks is None:
                 return
     finally:
         if watch >= 0:
@@ -83,11 +87,20 @@ def _watch(store):
     return fd
 
 
-def _wait(watch, until_ns):
-    """Wait for a change.  False when the time is over."""
-    left_ms = -1 if not until_ns else (until_ns - time.time_ns()) // 1_000_000
-    if until_ns and left_ms <= 0:
-        return False
-    if calls.poll([(watch, calls.POLLIN)], min(left_ms, 1 << 30)):
+def _wait(watch, until_ns, looks):
+    """Wait for a change, or for the time of the next of `looks` further looks.  Returns how many are still to be taken; None when the time is over.
+
+    The log of the database is written before its index, and what is written to the index by mmap(2) tells inotify nothing: who looked in between
+    saw the row not yet, and would not be woken again.
+    """
+    left_ms = -1
+    if until_ns:
+        left_ms = (until_ns - time.time_ns()) // 1_000_000
+        if left_ms <= 0:
+            return None
+    again_ms = LOOKS_MS[-looks] if looks else -1
+    waited_ms = min((one for one in (left_ms, again_ms) if one >= 0), default=-1)
+    if calls.poll([(watch, calls.POLLIN)], min(waited_ms, 1 << 30)):
         os.read(watch, 65536)
-    return True
+        return len(LOOKS_MS)
+    return max(0, looks - 1)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pathlib
 import subprocess
 import tarfile
@@ -291,6 +292,21 @@ def test_events_are_told_as_they_happen(place):
         watching.kill()
         watching.wait(TIMEOUT_S)
         watching.stdout.close()
+
+
+def test_events_are_looked_for_again_after_a_change():
+    from pyoci.minidocker import events
+
+    read, write = os.pipe()  # the only notice of a commit may come before its rows can be seen
+    try:
+        os.write(write, b"x")
+        looks = [events._wait(read, 0, 0)]
+        while looks[-1]:
+            looks.append(events._wait(read, 0, looks[-1]))
+    finally:
+        os.close(read)
+        os.close(write)
+    assert looks == [3, 2, 1, 0]
 
 
 # --- cp
