@@ -10,10 +10,11 @@ from pyoci.kernel import calls
 from pyoci.minidocker import monitor
 from pyoci.minidocker.errors import BadRequest
 
-DETACHED = -1
+DETACHED, LEFT = -1, -2  # by the keys; by a third ^C
+INSISTING = 3
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
 POLLOUT = 4
-SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ, SIGWINCH = 13, 17, 23, 25, 28
+SIGINT, SIGPIPE, SIGTERM, SIGCHLD, SIGURG, SIGXFSZ, SIGWINCH = 2, 13, 15, 17, 23, 25, 28
 _KEPT = (SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ)
 _CONTROL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
@@ -113,9 +114,10 @@ class Attachment:
         self._pending = b""  # input that the monitor can't take yet
         self._pending_eof = False
         self._closed = set()  # our outputs that nobody reads any more
+        self._asked_to_end = 0
 
     def run(self):
-        """Stay until the end.  Returns (whether we are to settle, exit status), None where the monitor died, or DETACHED."""
+        """Stay until the end.  Returns (whether we are to settle, exit status), None where the monitor died, DETACHED or LEFT."""
         terminal = Terminal() if self.tty and self._stdin_open else None
         try:
             if self.tty:
@@ -139,6 +141,8 @@ class Attachment:
         ready = calls.poll(wanted)
         if self.signals and self.signals.fd in ready:
             self._pass_signals()
+            if self._asked_to_end >= (INSISTING if self._pidfd >= 0 else 1):  # the program may ignore it
+                return LEFT
         if 0 in ready and self._take_input():
             return DETACHED
         events = ready.get(self.link.fileno(), 0)
@@ -198,6 +202,7 @@ class Attachment:
 
     def _pass_signals(self):
         for number in self.signals.take():
+            self._asked_to_end += number in (SIGINT, SIGTERM)
             if number == SIGWINCH:
                 if self.tty:
                     say_size(self.link, window_size())

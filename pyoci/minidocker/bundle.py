@@ -111,6 +111,12 @@ def environment(body, hostname):
     return list(found.values())
 
 
+def hidden_paths(host):
+    """(maskedPaths, readonlyPaths): what was asked for, or docker's."""
+    masked, read_only = host.get("MaskedPaths"), host.get("ReadonlyPaths")
+    return list(MASKED if masked is None else masked), list(READ_ONLY if read_only is None else read_only)
+
+
 def linux(host, facts, security, capabilities):
     """config-linux.md."""
     made = {
@@ -123,10 +129,8 @@ def linux(host, facts, security, capabilities):
     if facts.devices:
         made["devices"] = facts.devices
     if not host.get("Privileged"):
-        masked = host.get("MaskedPaths") if host.get("MaskedPaths") is not None else MASKED
-        read_only = host.get("ReadonlyPaths") if host.get("ReadonlyPaths") is not None else READ_ONLY
         if not security.shows_system_paths:
-            made["maskedPaths"], made["readonlyPaths"] = list(masked), list(read_only)
+            made["maskedPaths"], made["readonlyPaths"] = hidden_paths(host)
         made["seccomp"] = bundle_security.seccomp(security, facts.seccomp, capabilities)
     elif security.seccomp not in ("", "unconfined"):
         made["seccomp"] = facts.seccomp

@@ -15,7 +15,7 @@ def mounts(host, facts):
     """config.md#mounts, in order."""
     own = [*tmpfs(host), *facts.binds]
     taken = {mount["destination"] for mount in own}
-    files = [file_mount(target, source) for target, source in facts.files.items() if target not in taken]
+    files = [file_mount(target, source, bool(host.get("ReadonlyRootfs"))) for target, source in facts.files.items() if target not in taken]
     base = [mount for mount in defaults(host, facts) if mount["destination"] not in taken and not _is_below_dev(mount, taken)]
     if facts.init:
         files.append({"destination": "/sbin/docker-init", "type": "bind", "source": facts.init, "options": ["bind", "ro", "rprivate"]})
@@ -54,9 +54,9 @@ def _bind(target, source, *options):
     return {"destination": target, "type": "bind", "source": source, "options": [*options, "rprivate"]}
 
 
-def file_mount(target, source):
-    """One of the files that MiniDocker writes for a container."""
-    return _bind(target, source, "rbind")
+def file_mount(target, source, read_only=False):
+    """One of the files that MiniDocker writes for a container; read-only with its root."""
+    return _bind(target, source, "rbind", *(["ro"] if read_only else []))
 
 
 def tmpfs(host):
@@ -115,6 +115,7 @@ def parse_bind(text):
     propagation = [option for option in options if option in PROPAGATIONS]
     if len(propagation) > 1:
         raise BadRequest(f"invalid volume specification: '{text}': invalid mode: {words[2]}")
+    made["Mode"] = words[2] if len(words) == 3 else ""
     made["BindOptions"] = {"Propagation": propagation[0] if propagation else "", "CreateMountpoint": True}
     return made
 

@@ -96,13 +96,29 @@ class Container:
         self.store.add_event("container", action, self.id, told)
 
 
+    def event_alone(self, action):
+        """The same in a transaction of its own."""
+        with self.store.change():
+            self.event(action)
+
+
 def status_of(container):
     """The status as it is now: what the record says, unless its process is gone (`exited`) or its boot over."""
     if container.status in ALIVE and not container.is_process_alive():
-        return "exited"
+        return "restarting" if _is_restarted(container) else "exited"
     if container.status == "restarting" and not container.is_monitor_alive():
         return "exited"
     return container.status
+
+
+def _is_restarted(container):
+    """Whether one that has just ended, and is not settled yet, will be restarted by its policy."""
+    if (container.host.get("RestartPolicy") or {}).get("Name", "no") in ("", "no") or container.stopped_by_user or not container.is_monitor_alive():
+        return False
+    from pyoci.minidocker.settle import read_exit, wants_restart
+
+    noted = read_exit(container)
+    return noted is not None and wants_restart(container, noted[0])
 
 
 def find(store, ref):

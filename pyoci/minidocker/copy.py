@@ -1,7 +1,7 @@
 """cp: files out of a container and into it, as tar streams.
 
 Every path is resolved by the kernel with the container's root as root (openat2, RESOLVE_IN_ROOT), so that no link of a container leads to the host, whoever exchanges what
-meanwhile.  A running container is seen as its processes see it, with its mounts; a stopped one as its layers.
+meanwhile.  A running container is seen as its processes see it, with its mounts; a stopped one as its layers with its bind mounts.
 Source: docker-cp(1); Engine API v1.44 ContainerArchive, PutContainerArchive; openat2(2); CVE-2018-15664, CVE-2019-14271.
 """
 
@@ -35,9 +35,22 @@ def _no_warning(text):
     """Where the caller wants none."""
 
 
+class _Absent(NotFound):
+    """A path that is not in the container, whose name the catcher adds."""
+
+
 @contextlib.contextmanager
-def root_of(store, ref):
-    """(container, descriptor of its root).  A stopped one is mounted meanwhile, under its lock."""
+def root_of(store, ref, with_binds=False):
+    """(container, descriptor of its root).  A stopped one is mounted meanwhile, under its lock; with_binds: its bind mounts too, for us alone."""
+    try:
+        with _root_of(store, ref, with_binds) as found:
+            yield found
+    except _Absent as error:
+        raise NotFound(f"{error} in container {ref}") from error
+
+
+@contextlib.contextmanager
+def _root_of(store, ref, with_binds):
     container = containers.find(store, ref)
     if containers.status_of(container) in containers.ALIVE:
         fd = os.open(f"/proc/{container.pid}/root", _PATH_FOLDER)
@@ -53,13 +66,24 @@ def root_of(store, ref):
     with held(store, container.id) as container:
         layers.mount(store, container.chain, container.folder, container.rootfs)
         try:
-            fd = os.open(container.rootfs, _PATH_FOLDER)
+            fds = _opened(container, with_binds)
             try:
-                yield container, fd
+                yield container, fds[0]
             finally:
-                os.close(fd)
+                for fd in fds:
+                    os.close(fd)
         finally:
             prepare.undo(store, container)
+
+
+def _opened(container, with_binds):
+    """The descriptor of a mounted container's root, and what keeps its mounts."""
+    if with_binds and (container.host.get("Binds") or container.host.get("Mounts")):
+        from pyoci.minidocker.bind_view import binds_of, open_view
+
+        if binds := binds_of(container):
+            return open_view(container.rootfs, binds)
+    return [os.open(container.rootfs, _PATH_FOLDER)]
 
 
 def resolve(root, path, flags):
@@ -68,7 +92,7 @@ def resolve(root, path, flags):
         return calls.openat2(root, path.lstrip("/") or ".", flags | os.O_CLOEXEC, IN_ROOT | NO_MAGICLINKS)
     except SyscallError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise NotFound(f"Could not find the file {path}") from error
+            raise _Absent(f"Could not find the file {path}") from error
         raise MiniDockerError(f"{path}: {errno_text(error.errno)}") from error
 
 
@@ -89,7 +113,7 @@ def _parts(path):
 
 def path_stat(store, ref, path):
     """What docker's header X-Docker-Container-Path-Stat says: {name, size, mode, mtime, linkTarget}."""
-    with root_of(store, ref) as (_, root):
+    with root_of(store, ref, with_binds=True) as (_, root):
         return _stat(root, path)
 
 
@@ -112,12 +136,15 @@ def _stat(root, path):
 
 def copy_out(store, ref, path, sink):
     """Write a tar of what is at path to `sink` (write(bytes)): the entry has the path's last name.  Returns its path_stat."""
-    with root_of(store, ref) as (_, root):
+    if not path:
+        raise BadRequest("the path in the container is empty", hint="CONTAINER:/ is its root")
+    with root_of(store, ref, with_binds=True) as (_, root):
         found = _stat(root, path)
         folder, name = _parts(path)
         fd = resolve(root, folder if name else path, _PATH_FOLDER)
         try:
-            pack_at(sink, fd, os.fsencode(name or "."), os.fsencode(name or _last_name(path)), f"copy {path}")
+            shown_as = name or ("." if path.endswith("/.") else _last_name(path))
+            pack_at(sink, fd, os.fsencode(name or "."), os.fsencode(shown_as), f"copy {path}")
         finally:
             os.close(fd)
         return found
@@ -129,7 +156,7 @@ def copy_out(store, ref, path, sink):
 def copy_in(store, ref, path, stream):
     """Unpack a tar (`stream.read(n)`, packed or not) into the folder at path.  Raises NotFound, BadRequest (not a tar, not a folder); a broken tar changes nothing."""
     what = f"copy to {path}"
-    with _spooled(stream, what) as spool, root_of(store, ref) as (container, root):
+    with _spooled(stream, what) as spool, root_of(store, ref, with_binds=True) as (container, root):
         _check_writable(container)
         fd = resolve(root, path, _PATH_FOLDER)
         try:
@@ -232,8 +259,8 @@ def to_host(store, ref, path, target, *, follow_links=False, keep_ids=False, war
 
     Set-uid and set-gid bits never come to the host.  A device is refused; those below a folder are left out, and warn(text) says so.
     """
-    with root_of(store, ref) as (_, root):
-        if follow_links:
+    if follow_links:
+        with root_of(store, ref, with_binds=True) as (_, root):
             path = _followed(root, path)
     if target == "-":
         copy_out(store, ref, path, sys.stdout.buffer)
@@ -293,7 +320,7 @@ def from_host(store, ref, source, path, *, follow_links=False, keep_ids=False):
         is_folder = _pack_host(source, spool, follow_links)
         with disk_errors(f"copy {source}"):
             spool.seek(0)
-        with root_of(store, ref) as (container, root):
+        with root_of(store, ref, with_binds=True) as (container, root):
             _check_writable(container)
             mode = _mode_in(root, path)
             path = _followed(root, path) if mode else path
@@ -335,6 +362,8 @@ def _pack_host(source, spool, follow_links):
     try:
         real = os.path.realpath(source) if follow_links or source.endswith("/") else source.rstrip("/") or "/"
         facts = os.lstat(real)
+        if source.endswith("/") and not stat.S_ISDIR(facts.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory")
         folder, name = os.path.split(os.path.abspath(real)) if source[-2:] not in ("/.", ".") else (real, ".")
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:

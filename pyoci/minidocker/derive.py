@@ -47,7 +47,10 @@ def commit(store, ref, reference="", *, author="", message="", changes=(), pause
         base = records.get(store, container.image_id)
         config = {**container.body, "Image": container.image}
         said = {"author": author, "comment": message, "created_by": " ".join(bundle.command(container.body)), "instructions": changes}
-        return images.commit(store, base, container.chain, upper, config, names=names, **said).id
+        image = images.commit(store, base, container.chain, upper, config, names=names, **said)
+        with store.change():
+            container.event("commit", comment=message, imageID=image.id, imageRef=str(names[0]) if names else "")
+        return image.id
     finally:
         if freezes:
             life.unpause(store, container.id)

@@ -20,13 +20,16 @@ def shape(row):
     """One row as the Engine API has it."""
     time_ns = row["time_ns"]
     attributes = json.loads(row["attributes"])
-    found = {
+    found = {}
+    if row["type"] in ("container", "image"):
+        found = {"status": row["action"], "id": row["actor"]}
+    if row["type"] == "container":
+        found["from"] = attributes.get("image", "")
+    return {
+        **found,
         "Type": row["type"], "Action": row["action"], "Actor": {"ID": row["actor"], "Attributes": attributes}, "scope": "local",
         "time": time_ns // 10**9, "timeNano": time_ns,
     }  # fmt: skip
-    if row["type"] == "container":
-        found.update(status=row["action"], id=row["actor"], **{"from": attributes.get("image", "")})
-    return found
 
 
 def matches(event, filters):

@@ -33,7 +33,7 @@ def process_of(container, given):
     process.pop("consoleSize", None)
     process.pop("oomScoreAdj", None)
     words = {word.partition("=")[0]: word for word in [*process["env"], *(["TERM=xterm"] if process["terminal"] else []), *(given.get("Env") or [])]}
-    process["env"] = list(words.values())
+    process["env"] = [word for word in words.values() if "=" in word]  # a name alone takes a variable away
     if given.get("WorkingDir"):
         process["cwd"] = given["WorkingDir"]
         if not process["cwd"].startswith("/"):
@@ -71,7 +71,7 @@ def execute(store, ref, given, *, detach=False):
     check_running(container, ref)
     process = process_of(container, given)
     exec_id = containers.new_id()
-    line = " ".join(process["args"])
+    line = f"{process['args'][0]} {' '.join(process['args'][1:])}"
     with store.change():
         container.event(f"exec_create: {line}", execID=exec_id)
         container.event(f"exec_start: {line}", execID=exec_id)

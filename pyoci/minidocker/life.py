@@ -96,7 +96,7 @@ def attach_to(store, ref, *, stdin=True, detach_keys="", sig_proxy=True):
     signals = calls.Signals()
     try:
         link.attach(monitor.WANTS_OUT | monitor.WANTS_ERR | (monitor.WANTS_IN if stdin else 0))
-        store.add_event("container", "attach", container.id, {"image": container.image, "name": container.name})
+        container.event_alone("attach")
         pid = container.pid if sig_proxy and not tty else 0
         client = attach.Attachment(link, pid=pid, stdin=stdin, tty=tty, keys=keys, signals=signals)
         return conclude(store, container, link, client.run())
@@ -107,9 +107,9 @@ def attach_to(store, ref, *, stdin=True, detach_keys="", sig_proxy=True):
 
 def conclude(store, container, link, told):
     """What follows when a foreground client was told the end.  Returns the exit status, or DETACHED."""
-    if told == attach.DETACHED:
+    if told in (attach.DETACHED, attach.LEFT):
         with contextlib.suppress(PyociError):
-            store.add_event("container", "detach", container.id, {"image": container.image, "name": container.name})
+            container.event_alone("detach")
         return told
     if told is not None and not told[0]:
         return told[1]
@@ -197,6 +197,8 @@ def _stop_locked(store, container, timeout_s=None, signal=None):
         container.event("kill", signal=str(number))
     if not wait_gone(container.pid, container.pid_started, -1 if timeout_s < 0 else int(timeout_s * 1000)):
         _signal(store, container, SIGKILL)
+        with store.change():
+            container.event("kill", signal=str(SIGKILL))
         await_death(container, link)
     finish(store, container, link)
     with store.change():
@@ -287,7 +289,7 @@ def pause(store, ref):
     """Freeze all its processes."""
     with held(store, ref) as container:
         if container.status == "paused":
-            raise Conflict(f"Container {ref} is already paused")
+            raise Conflict(f"Container {container.id} is already paused")
         if container.status != "running":
             raise Conflict(f"Container {container.id} is not running")
         runtime_of(store, container).pause(container.id)
@@ -337,6 +339,9 @@ def remove(store, ref, *, force=False):
 
 def rename(store, ref, name):
     """Give it another name."""
+    if not ref or not name:
+        raise BadRequest("neither old nor new names may be empty")
+    containers.find(store, ref)
     name = containers.check_name(name)
     with held(store, ref) as container, store.change() as db:
         if name == container.name:

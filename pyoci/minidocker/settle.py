@@ -104,12 +104,16 @@ def was_oom_killed(container):
 # --- restart policies
 
 
-def restart_delay_ms(container, code, finished_ns):
-    """How long to wait until the restart that the policy asks for, -1 for none.  100 ms, doubled each time, reset by a life of 10 s."""
+def wants_restart(container, code):
+    """Whether the policy restarts one that ended so, and nobody stopped."""
     policy = container.host.get("RestartPolicy") or {}
     name, most = policy.get("Name") or "no", policy.get("MaximumRetryCount") or 0
-    wanted = name in ("always", "unless-stopped") or (name == "on-failure" and code != 0 and (not most or container.restarts < most))
-    if not wanted:
+    return name in ("always", "unless-stopped") or (name == "on-failure" and code != 0 and (not most or container.restarts < most))
+
+
+def restart_delay_ms(container, code, finished_ns):
+    """How long to wait until the restart that the policy asks for, -1 for none.  100 ms, doubled each time, reset by a life of 10 s."""
+    if not wants_restart(container, code):
         return -1
     before = 0 if finished_ns - container.started_ns >= RESET_NS else _last_delay_ms(container)
     delay_ms = min(before * 2, LONGEST_DELAY_MS) if before else FIRST_DELAY_MS

@@ -7,6 +7,7 @@ import os
 import re
 import time
 
+from pyoci.errors import PyociError
 from pyoci.kernel.proc import has_apparmor
 from pyoci.minidocker import bundle_mounts, bundle_security, containers
 from pyoci.minidocker.durations import human_duration
@@ -135,7 +136,10 @@ def state(container, status):
 
 def host_config(container):
     """HostConfig with the values that stand for what was not said."""
+    from pyoci.minidocker.bundle import hidden_paths
+
     host = container.host
+    masked, read_only = ([], []) if host.get("Privileged") else hidden_paths(host)
     defaults = {
         "Binds": None, "ContainerIDFile": "", "LogConfig": {"Type": "json-file", "Config": {}}, "NetworkMode": "none", "PortBindings": {},
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0}, "AutoRemove": False, "VolumeDriver": "", "VolumesFrom": None, "CapAdd": None,
@@ -146,7 +150,8 @@ def host_config(container):
         "BlkioDeviceReadBps": [], "BlkioDeviceWriteBps": [], "BlkioDeviceReadIOps": [], "BlkioDeviceWriteIOps": [], "CpuPeriod": 0, "CpuQuota": 0,
         "CpuRealtimePeriod": 0, "CpuRealtimeRuntime": 0, "CpusetCpus": "", "CpusetMems": "", "Devices": [], "DeviceCgroupRules": None,
         "DeviceRequests": None, "MemoryReservation": 0, "MemorySwap": 0, "MemorySwappiness": None, "OomKillDisable": False, "PidsLimit": None,
-        "Ulimits": [],
+        "Ulimits": [], "ConsoleSize": [0, 0], "CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0,
+        "MaskedPaths": masked, "ReadonlyPaths": read_only,
     }  # fmt: skip
     made = {**defaults, **host}
     if made["Memory"] and not made["MemorySwap"]:
@@ -165,15 +170,16 @@ def config(container):
         "Entrypoint": None, "OnBuild": None, "Labels": {},
     }  # fmt: skip
     made = {**defaults, **{name: value for name, value in body.items() if name not in ("HostConfig", "NetworkingConfig") and value is not None}}
-    for name in ("ExposedPorts", "Volumes", "StopSignal"):
+    for name in ("ExposedPorts", "StopSignal"):
         if not made.get(name):
             made.pop(name, None)
+    made["Volumes"] = made["Volumes"] or None
+    made["Labels"] = dict(sorted(made["Labels"].items()))  # a map of Go's
     return made
 
 
 def graph_driver(store, container):
     """GraphDriver."""
-    from pyoci.errors import PyociError
     from pyoci.minidocker.images import layers
 
     try:
@@ -191,7 +197,7 @@ def mounts(container):
     for mount in bundle_mounts.requested(container.host):
         if mount["Type"] == "bind":
             propagation = (mount.get("BindOptions") or {}).get("Propagation") or "rprivate"
-            found.append({"Type": "bind", "Source": mount["Source"], "Destination": mount["Target"], "Mode": "", "RW": not mount.get("ReadOnly"),
+            found.append({"Type": "bind", "Source": mount["Source"], "Destination": mount["Target"], "Mode": mount.get("Mode", ""), "RW": not mount.get("ReadOnly"),
                           "Propagation": propagation})  # fmt: skip
         elif mount["Type"] == "tmpfs":
             found.append({"Type": "tmpfs", "Source": "", "Destination": mount["Target"], "Mode": "", "RW": not mount.get("ReadOnly"), "Propagation": ""})
@@ -204,8 +210,9 @@ def network_settings(container):
     nothing = {"IPAMConfig": None, "Links": None, "Aliases": None, "MacAddress": "", "NetworkID": "", "EndpointID": "", "Gateway": "", "IPAddress": "",
                "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DriverOpts": None}  # fmt: skip
     networks = {} if mode.startswith("container:") else {mode: nothing}
-    return {"Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "MacAddress": "",
-            "Networks": networks}  # fmt: skip
+    return {"Bridge": "", "SandboxID": "", "SandboxKey": "", "Ports": {}, "HairpinMode": False, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
+            "SecondaryIPAddresses": None, "SecondaryIPv6Addresses": None, "EndpointID": "", "Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
+            "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "MacAddress": "", "Networks": networks}  # fmt: skip
 
 
 # --- the list
@@ -228,12 +235,13 @@ def summaries(store, *, everything=False, filters=None, size=False, limit=None):
 
 def summary(container, status, size=False):
     """One."""
-    command = " ".join([*(container.body.get("Entrypoint") or []), *(container.body.get("Cmd") or [])])
+    words = [*(container.body.get("Entrypoint") or []), *(container.body.get("Cmd") or [])]
+    command = " ".join(words[:1] + [f"'{word}'" if " " in word else word for word in words[1:]])
     mode = container.host.get("NetworkMode") or "none"
     made = {
         "Id": container.id,
         "Names": [f"/{container.name}"],
-        "Image": container.image,
+        "Image": container.image if names_image(container) else container.image_id,
         "ImageID": container.image_id,
         "Command": command,
         "Created": container.created_ns // NS,
@@ -248,6 +256,20 @@ def summary(container, status, size=False):
     if size:
         made["SizeRw"], made["SizeRootFs"] = sizes(container)
     return made
+
+
+def names_image(container):
+    """Whether the image's name, as the container was made with, still leads to the container's image."""
+    rows = container.store.db.execute("select reference from tags where image_id = ?", (container.image_id,)).fetchall()
+    plain = {f"{before}{container.image}{after}" for before in ("", "docker.io/", "docker.io/library/") for after in ("", ":latest")}
+    if any(row["reference"] in plain for row in rows):
+        return True
+    from pyoci.minidocker.images import records  # an id, a digest, or a name that leads elsewhere by now
+
+    try:
+        return records.find_id(container.store, container.image)[0] == container.image_id
+    except PyociError:
+        return False
 
 
 def sizes(container):
@@ -267,7 +289,9 @@ def _matcher(store, filters):
     for name in filters:
         if name not in FILTERS:
             raise BadRequest(f"invalid filter '{name}'")
-    tests = [_test(store, name, values) for name, values in filters.items()]
+    if any(value not in ("false", "0") for value in filters.get("is-task", ())):
+        return lambda container, status: False  # Swarm's
+    tests = [_test(store, name, values) for name, values in filters.items() if name != "is-task"]
     return lambda container, status: all(test(container, status) for test in tests)
 
 
@@ -287,7 +311,8 @@ def _test(store, name, values):
     if name == "ancestor":
         images = {_ancestor(store, value) for value in values}
         return lambda container, status: container.image_id in images
-    return {"id": _by_id, "name": _by_name, "label": _by_label, "health": _by_health, "volume": _by_volume, "network": _by_network}.get(name, _never)(values)
+    return {"id": _by_id, "name": _by_name, "label": _by_label, "health": _by_health, "volume": _by_volume, "network": _by_network,
+            "expose": _by_exposed}.get(name, _never)(values)
 
 
 def _number(text):
@@ -337,6 +362,11 @@ def _by_health(values):
 
 def _by_volume(values):
     return lambda container, status: any(mount[key] in values for mount in mounts(container) for key in ("Source", "Destination"))
+
+
+def _by_exposed(values):
+    wanted = {value if "/" in value else f"{value}/tcp" for value in values}
+    return lambda container, status: bool(wanted & set(container.body.get("ExposedPorts") or {}))
 
 
 def _by_network(values):

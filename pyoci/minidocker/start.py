@@ -86,6 +86,8 @@ def start(store, container, *, wants=0, warn=None, is_restart=False):
             restarts = container.restarts + 1 if is_restart else 0
             cleared = {"exit_code": 0, "error": "", "oom_killed": 0, "finished_ns": 0, "stopped_by_user": 0, "health": health.first(container)}
             container.update(db, status="running", started_ns=time.time_ns(), restarts=restarts, **cleared, **columns)
+            if wants:
+                container.event("attach")
             container.event("start")
     except BaseException as error:
         _take_back(store, container, started, error)

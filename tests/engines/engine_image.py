@@ -70,7 +70,7 @@ def make(path, name=NAME, command=("/bin/sh",)):
     """Write the archive, docker's format 1.2 (manifest.json, a config, one layer)."""
     layer = _layer()
     config = json.dumps({
-        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()], "os": "linux",
+        "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()], "os": "linux", "created": "2026-01-01T00:00:00Z",
         "config": {"Cmd": list(command), "Env": ["PATH=/bin:/sbin"], "WorkingDir": "/"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
         "history": [{"created": "2026-01-01T00:00:00Z", "created_by": "tests"}],

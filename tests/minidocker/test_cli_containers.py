@@ -5,6 +5,7 @@ import os
 import pathlib
 import pty
 import select
+import signal
 import subprocess
 import sys
 
@@ -176,6 +177,23 @@ def test_terminal_that_was_left_can_be_joined_again_and_takes_input(docker):
         assert "again\r\nagain" in typed(docker, ["attach", "term"], [(b"", b"again\n"), (b"again\r\nagain", b"\x10\x11")])
     finally:
         docker("rm", "-f", "term")
+
+
+def test_third_interrupt_leaves_a_program_that_goes_on(docker):
+    environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": docker.place.roots.data, "MINIDOCKER_RUN": docker.place.roots.run}
+    runtime = ["--runtime", docker.place.runtime] if docker.place.runtime else []
+    script = "trap 'echo heard' INT; echo ready; while :; do sleep 0.05; done"
+    words = [PROGRAM, *runtime, "run", "--name", "deaf", "--network", "none", "busybox", "sh", "-c", script]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "heard\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "got 3 SIGTERM/SIGINTs, forcefully exiting; the container goes on\n"
+        assert process.wait(TIMEOUT_S) == 1
+    assert docker.prints("ps", "--filter", "name=deaf", "--format", "{{.State}}") == "running\n"
+    docker("rm", "-f", "deaf")
 
 
 def typed(docker, words, feed):

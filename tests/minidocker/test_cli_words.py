@@ -319,7 +319,7 @@ def test_every_command_has_help_with_an_example(words, capsys):
     assert main([*words.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     name, module = EVERY_COMMAND[words]
-    assert shown.startswith(f"Usage: minidocker {name}")
+    assert shown.startswith(f"Usage: minidocker {words}")
     assert "\nExample:\n  minidocker " in shown
     for option in command_of(name, module).options:
         assert f"--{option.name}" in shown

@@ -300,3 +300,54 @@ def test_what_is_put_in_the_place_of_a_new_file_is_given_nothing(tmp_path, kind)
         os.close(folder)
     found = (tmp_path / "into" / "new").stat()
     assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o700 if kind == b"5" else 0o600, 0)
+
+
+# --- a stopped container's bind mounts
+
+
+def test_copy_sees_the_bind_mounts_of_a_stopped_container(place, tmp_path):
+    source = tmp_path / "volume"
+    source.mkdir()
+    (source / "there").write_text("1")
+    container_id = place.create("true", Binds=[f"{source}:/data/deep", f"{source / 'there'}:/file"])
+    place.engine.copy_out(container_id, "/data/deep/there", str(tmp_path / "back"))
+    assert (tmp_path / "back").read_text() == "1"
+    (tmp_path / "new").write_text("2")
+    place.engine.copy_in(container_id, str(tmp_path / "new"), "/data/deep/new")
+    assert (source / "new").read_text() == "2"
+    assert str(place.get(container_id).rootfs) not in open("/proc/self/mountinfo").read()
+
+
+def test_copy_into_a_read_only_bind_mount_is_refused(place, tmp_path):
+    source = tmp_path / "volume"
+    source.mkdir()
+    (tmp_path / "new").write_text("2")
+    container_id = place.create("true", Binds=[f"{source}:/data:ro"])
+    with pytest.raises(MiniDockerError, match="Read-only file system"):
+        place.engine.copy_in(container_id, str(tmp_path / "new"), "/data/new")
+    assert list(source.iterdir()) == []
+
+
+def test_link_below_a_bind_mount_leads_into_the_container(place, tmp_path):
+    source = tmp_path / "volume"
+    source.mkdir()
+    (source / "link").symlink_to("/etc/hostname")
+    (tmp_path / "secret").write_text("host's")
+    (source / "out").symlink_to(tmp_path / "secret")
+    container_id = place.create("true", Binds=[f"{source}:/data"], Hostname="inside")
+    with pytest.raises(NotFound):
+        place.engine.copy_out(container_id, "/data/out", str(tmp_path / "x"), follow_links=True)
+
+
+def test_what_copy_does_not_find_is_told_with_its_container(place, tmp_path):
+    container_id = place.create("true", name="web")
+    with pytest.raises(NotFound, match="^Could not find the file /nosuch in container web$"):
+        place.engine.copy_out("web", "/nosuch", str(tmp_path))
+    with pytest.raises(BadRequest, match="the path in the container is empty"):
+        place.engine.copy_out(container_id, "", str(tmp_path))
+
+
+def test_slash_behind_a_file_of_the_host_is_refused(place, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadRequest, match="ENOTDIR"):
+        place.engine.copy_in(place.create("true"), f"{tmp_path}/file/", "/x")

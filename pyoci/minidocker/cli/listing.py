@@ -37,11 +37,11 @@ def _formatted(columns, rows, form):
     )
 
     if form == "json":
-        return "".join(as_json({name: str(_value(row, name)) for name in columns}) + "\n" for row in rows)
+        return "".join(as_json({name: str(_value(row, name)) for name in sorted(columns)}) + "\n" for row in rows)
     is_table = form.startswith("table")
     template = Template(_unescaped(form.removeprefix("table").strip() if is_table else form), strict=True)
     if not is_table:
-        return "".join(template.render(row) + "\n" for row in rows)
+        return "".join(template.render({name: row[name] for name in sorted(row)}) + "\n" for row in rows)  # for {{json .}}
     cells = [template.render(row).split("\t") for row in ({**columns, "Label": lambda key: key}, *rows)]
     return _lines(cells[0], cells[1:])
 

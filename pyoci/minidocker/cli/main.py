@@ -22,9 +22,10 @@ COMMANDS = {
 NOUNS = {
     "container": {
         **{word: (word, COMMANDS[word]) for word in (
-            "run", "create", "start", "stop", "restart", "kill", "rm", "logs", "exec", "attach", "wait", "inspect", "top", "stats", "cp",
+            "run", "create", "start", "stop", "restart", "kill", "rm", "logs", "exec", "attach", "wait", "top", "stats", "cp",
             "diff", "commit", "export", "rename", "update", "pause", "unpause")},
         "ls": ("ps", "ps"), "ps": ("ps", "ps"), "list": ("ps", "ps"), "remove": ("rm", "life"), "prune": ("container prune", "system"),
+        "inspect": ("container inspect", "inspect"),
     },
     "image": {
         **{word: (word, COMMANDS[word]) for word in ("pull", "push", "save", "load", "import", "tag", "history")},
@@ -41,11 +42,10 @@ FAILED = 125
 
 
 class Call:
-    """One command line: the global settings, the command's name, its values and arguments; and the engine, made when asked for."""
+    """One command line: the global settings, the command's values and arguments; and the engine, made when asked for."""
 
     def __init__(self, settings):
         self.settings = settings
-        self.name = ""
         self.values = None
         self.arguments = []
         self._engine = None
@@ -89,10 +89,11 @@ def main(words):
         call, words = _read_settings(words)
         if call is None:
             return 0
-        name, module, rest = find(words)
+        command, module, rest = find(words)
+        name = " ".join(words[: len(words) - len(rest)])  # as it was called: `container rm` is rm
         if module is None:
             return _show_help(words, rest)
-        return _carry_out(call, name, module, rest)
+        return _carry_out(call, command_of(command, module), name, rest)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -165,11 +166,9 @@ def command_of(name, module):
     return __import__(f"pyoci.minidocker.cli.commands.{module}", None, None, ("COMMANDS",)).COMMANDS[name]
 
 
-def _carry_out(call, name, module, rest):
+def _carry_out(call, command, name, rest):
     from pyoci.minidocker.cli.options import Usage, parse
 
-    command = command_of(name, module)
-    call.name = name
     call.values, call.arguments = parse(rest, command.options, command.interspersed)
     if call.values["help"]:
         from pyoci.minidocker.cli.help import command_help

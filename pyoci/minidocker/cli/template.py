@@ -1,12 +1,13 @@
 """The part of Go's templates that people write after --format: fields, pipelines, range, if, with, variables, and docker's functions.
 
     Template("{{range .Mounts}}{{.Source}} {{end}}").render(data)    data: what JSON holds
-A field that isn't there is `<no value>`, as in docker's inspect; with strict=True it is refused by name, as in its lists.  A value may be a function
+A field that isn't there is refused by name where the fields are known, in Fields and with strict=True; a map's is `<no value>`.  A value may be a function
 without arguments: it is called when it is asked for.  Source: text/template's documentation, docker's "Format command and log output".
 """
 
 import json
 import re
+from typing import ClassVar
 
 from pyoci.minidocker.errors import BadRequest
 
@@ -15,6 +16,12 @@ TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<number>-?
 ACTION = re.compile(r"\{\{(-\s)?(.*?)(\s-)?\}\}", re.DOTALL)
 MISSING = object()
 METHODS = ("Label",)  # what a list gives an argument: {{.Label "key"}}
+
+
+class Fields(dict):
+    """An object whose fields are known.  `unsaid`: those that JSON leaves out or names otherwise, and what they hold."""
+
+    unsaid: ClassVar = {}
 
 
 def text_of(value):
@@ -55,7 +62,20 @@ def _index(container, *keys):
 
 
 def _printf(form, *given):
-    return re.sub(r"%(q|v|s|d)", "%s", form.replace("%%", "%%")) % tuple(json.dumps(one) if "%q" in form else text_of(one) for one in given)
+    left = list(given)
+
+    def shown(found):
+        flags, verb = found.groups()
+        if verb == "%":
+            return "%"
+        if not left:
+            return f"%!{verb}(MISSING)"
+        value = left.pop(0)
+        if verb == "q":
+            value = json.dumps(text_of(value), ensure_ascii=False)
+        return f"%{flags}{verb if verb in 'dfx' else 's'}" % (value if verb in "dfx" else text_of(value))
+
+    return re.sub(r"%([-+ 0#]*\d*(?:\.\d+)?)([vsdqfxt%])", shown, form)
 
 
 def _pad(text, left, right):
@@ -303,7 +323,9 @@ def _fields(value, path, strict, text):
 def _field(value, name, strict, text):
     if isinstance(value, dict):
         found = value.get(name, MISSING)
-        if found is MISSING and strict:
+        if found is MISSING and isinstance(value, Fields) and name in value.unsaid:
+            return value.unsaid[name]
+        if found is MISSING and (strict or isinstance(value, Fields)):
             raise BadRequest(f'template: {{{{{text}}}}}: can\'t evaluate field {name}; known: {", ".join(sorted(value))}')
         return found if name in METHODS or not callable(found) else found()
     if value in (None, MISSING):

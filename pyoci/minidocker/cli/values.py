@@ -77,10 +77,13 @@ def lines_of(path, what):
 
 
 def environment(words, files, environ):
-    """["A=b"]: files first, then words; a bare name takes the value of `environ`, or is left out."""
-    found = [line for path in files for line in lines_of(path, "env file")] + list(words)
+    """["A=b"]: files first, then words; a bare name takes the value of `environ`.
+
+    Without one it is left out of a file, and stays bare where it was asked for: the variable is to be taken away.  docker-run(1), --env
+    """
+    lines = [line for path in files for line in lines_of(path, "env file")]
     named = []
-    for text in found:
+    for at, text in enumerate([*lines, *words]):
         key, equals, _ = text.partition("=")
         if not key or " " in key or "\t" in key:
             raise BadRequest(f'invalid environment variable: "{text}"')
@@ -88,6 +91,8 @@ def environment(words, files, environ):
             named.append(text)
         elif key in environ:
             named.append(f"{key}={environ[key]}")
+        elif at >= len(lines):
+            named.append(key)
     return named
 
 

@@ -63,7 +63,7 @@ def commit(store, base, chain, upper, config, *, names=(), author="", comment=""
             "config": config,
             "history": [*(before.get("history") or []), history],
         }
-        return assemble.add_image(store, lease, document, found, names, "commit")
+        return assemble.add_image(store, lease, document, found, names)
 
 
 def import_tree(store, stream, *, names=(), instructions=(), message="", source="-", platform=None, created_ns=0):

@@ -91,7 +91,7 @@ def short(image_id):
 def find(store, name):
     """The Image that a user's word means: name with tag (`latest`) or digest, `sha256:ID`, or an id's unique beginning.  Raises NotFound
     (`No such image: busybox:latest`), BadRequest."""
-    return _load(store, _find_id(store, name)[0])
+    return _load(store, find_id(store, name)[0])
 
 
 def all_images(store):
@@ -112,7 +112,7 @@ def by_reference(store, reference):
     return row["image_id"] if row else ""
 
 
-def _find_id(store, name):
+def find_id(store, name):
     """(full id, the Reference by which it was found or None for an id)."""
     value = name.removeprefix("sha256:")
     if re.fullmatch("[0-9a-f]{64}", value):
@@ -189,7 +189,7 @@ def tag(store, source, target):
     if name.digest:
         raise BadRequest("refusing to create a tag with a digest reference")
     with store.change() as db:
-        image_id, _ = _find_id(store, source)
+        image_id, _ = find_id(store, source)
         _put_name(db, name, image_id)
         store.add_event("image", "tag", image_id, {"name": name.familiar()})
     return name
@@ -226,7 +226,7 @@ def prune(store, everything=False, until_ns=0, keeps=lambda image: False):
             if not _users(db, image.id):
                 before = _layers_size(db)
                 for name in (*image.tags, *image.digests):
-                    _drop_name(store, db, name, done)
+                    _drop_name(store, db, image.id, name, done)
                 _delete(store, db, image.id, done)
                 freed += before - _layers_size(db)
     collect(store)
@@ -234,17 +234,17 @@ def prune(store, everything=False, until_ns=0, keeps=lambda image: False):
 
 
 def _remove(store, db, name, force):
-    image_id, reference = _find_id(store, name)
+    image_id, reference = find_id(store, name)
     done = []
     if reference:
         if not force and _is_single(_names_of(store, image_id)):
             _refuse_reference_in_use(db, image_id, reference)
-        _drop_name(store, db, str(reference.with_digest(reference.digest) if reference.digest else reference), done)
+        _drop_name(store, db, image_id, str(reference.with_digest(reference.digest) if reference.digest else reference), done)
         left = _names_of(store, image_id)
         if not reference.digest and not any(_is_tag_of(reference, other) for other in left):
             for other in left:
                 if other.startswith(f"{reference.name}@"):
-                    _drop_name(store, db, other, done)
+                    _drop_name(store, db, image_id, other, done)
         if _names_of(store, image_id):
             return done
         # docker says nothing where an unnamed image stays because a container needs it.
@@ -255,7 +255,7 @@ def _remove(store, db, name, force):
         if problem := _conflict(store, db, image_id, force, named=not _is_single(names)):
             raise Conflict(f"conflict: unable to delete {short(image_id)} {problem}")
         for other in names:
-            _drop_name(store, db, other, done)
+            _drop_name(store, db, image_id, other, done)
     _delete(store, db, image_id, done)
     return done
 
@@ -299,11 +299,10 @@ def _users(db, image_id):
     return db.execute("select id, status from containers where image_id = ? order by created_ns", (image_id,)).fetchall()
 
 
-def _drop_name(store, db, name, done):
+def _drop_name(store, db, image_id, name, done):
     db.execute("delete from tags where reference = ?", (name,))
-    shown = references.parse(name).familiar()
-    done.append(("Untagged", shown))
-    store.add_event("image", "untag", shown, {"name": shown})
+    done.append(("Untagged", references.parse(name).familiar()))
+    store.add_event("image", "untag", image_id, {"name": image_id})
 
 
 def _delete(store, db, image_id, done):

@@ -36,11 +36,10 @@ def load(call):
     with _opened(call.values["input"]) as stream:
         found = archive.load(call.engine.store, stream, platform=platform)
     for image, names in found:
-        if not call.values["quiet"]:
-            for name in names:
-                print(f"Loaded image: {name.familiar()}")
-            if not names:
-                print(f"Loaded image ID: {image.id}")
+        for name in names:
+            print(f"Loaded image: {name.familiar()}")
+        if not names:
+            print(f"Loaded image ID: {image.id}")
 
 
 def import_tree(call):
@@ -64,7 +63,7 @@ COMMANDS = {
     "save": Command(save, "[OPTIONS] IMAGE [IMAGE...]", "write images into one archive", "minidocker save -o busybox.tar busybox", least=1, most=None,
                     options=(Option("output", "o", TEXT, "file to write, instead of standard output"),)),
     "load": Command(load, "[OPTIONS]", "read images from an archive", "minidocker load -i busybox.tar", options=(
-        Option("input", "i", TEXT, "file to read, instead of standard input"), Option("quiet", "q", FLAG, "print nothing"), PLATFORM)),
+        Option("input", "i", TEXT, "file to read, instead of standard input"), Option("quiet", "q", FLAG, "accepted; no progress is shown anyway"), PLATFORM)),
     "import": Command(import_tree, "[OPTIONS] FILE|- [NAME[:TAG]]", "make an image of a root file system's tar", "minidocker import rootfs.tar.gz my-base",
                       least=1, most=2, options=(
         Option("change", "c", LIST, "a Dockerfile instruction to apply, such as 'CMD [\"sh\"]'"), Option("message", "m", TEXT, "comment for the history"), PLATFORM)),

@@ -4,10 +4,14 @@ import sys
 
 from pyoci.errors import PyociError
 from pyoci.minidocker.cli.main import FAILED, say
+from pyoci.minidocker.errors import NotFound
 
 
-def for_each(names, act, show=print):
-    """Call act(name) for each, and show what it returns (the name if that is None).  Returns the exit status; FAILED when any failed."""
+def for_each(names, act, show=print, may_lack=False):
+    """Call act(name) for each, and show what it returns (the name if that is None).  Returns the exit status; FAILED when any failed.
+
+    may_lack: what is not there is said, and no failure, as with rm --force.
+    """
     failed = 0
     for name in names:
         try:
@@ -15,16 +19,22 @@ def for_each(names, act, show=print):
             show(name if found is None else found)
         except PyociError as error:
             say(error)
-            failed = FAILED
+            if not (may_lack and isinstance(error, NotFound)):
+                failed = FAILED
     return failed
 
 
 def foreground_status(status):
-    """The exit status for what a foreground call returned: one that detached (attach.DETACHED) succeeded.  docker-attach(1)"""
-    if status < 0:
-        print("\r\nread escape sequence", file=sys.stderr)
-        return 0
-    return status
+    """The exit status for what a foreground call returned: one that detached (attach.DETACHED) succeeded, one that was left (attach.LEFT) did not."""
+    if status >= 0:
+        return status
+    from pyoci.minidocker.attach import LEFT
+
+    if status == LEFT:
+        print("got 3 SIGTERM/SIGINTs, forcefully exiting; the container goes on", file=sys.stderr)
+        return 1
+    print("\r\nread escape sequence", file=sys.stderr)
+    return 0
 
 
 def check_terminal(body):

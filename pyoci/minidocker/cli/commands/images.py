@@ -8,6 +8,7 @@ from pyoci.minidocker.cli.commands.ps import filters
 from pyoci.minidocker.cli.listing import listing
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
+from pyoci.minidocker.cli.values import FALSE, TRUE, switch
 from pyoci.minidocker.durations import human_duration
 from pyoci.minidocker.errors import BadRequest
 from pyoci.minidocker.images import records, reference
@@ -33,19 +34,19 @@ def _rows(image, whole, digests, now_s):
     if not names:
         shown = [(name, NONE, digest) for name, found in by_name.items() for digest in found] or [(NONE, NONE, NONE)]
     created_s = records.created_ns(image) // 10**9
+    says = created_s or image.config.get("created")  # 1970 is a time, too, of reproducible builds
     for repository, tag, digest in shown:
         yield {
             "Repository": repository, "Tag": tag, "Digest": digest, "ID": image.id if whole else image.short_id,
-            "CreatedSince": human_duration(now_s - created_s) + " ago" if created_s else "N/A",
+            "CreatedSince": human_duration(now_s - created_s) + " ago" if says else "N/A",
             "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(created_s)), "Size": human_size(image.size), "Containers": "N/A",
         }  # fmt: skip
 
 
 def _matches(image, wanted, store):
     """Whether an image meets the filters."""
-    for word in wanted.get("dangling", ()):
-        if (word in ("true", "1")) == bool(image.tags):
-            return False
+    if any(switch(word, "dangling") == bool(image.tags) for word in wanted.get("dangling", ())):
+        return False
     labels = (image.config.get("config") or {}).get("Labels") or {}
     for word in wanted.get("label", ()):
         key, equals, value = word.partition("=")
@@ -73,6 +74,9 @@ def images(call):
     if call.arguments:
         name = call.arguments[0]
         wanted.setdefault("reference", []).append(name if ":" in name.rpartition("/")[2] or "*" in name else f"{name}:*")
+    for word in wanted.get("dangling", ()):
+        if word not in TRUE + FALSE:
+            raise BadRequest(f"invalid filter 'dangling={word}'")
     store = call.engine.store
     now_s = time.time()
     whole, digests = bool(values["no-trunc"]), bool(values["digests"]) or ".Digest" in (values["format"] or "")
@@ -103,7 +107,11 @@ def tag(call):
 def remove(call):
     """Remove names, and images with their last name."""
     store, force = call.engine.store, bool(call.values["force"])
-    return for_each(call.arguments, lambda name: records.remove(store, name, force), lambda done: print("\n".join(f"{word}: {what}" for word, what in done)) if done else None)
+
+    def show(done):
+        print("".join(f"{word}: {what}\n" for word, what in done), end="")
+
+    return for_each(call.arguments, lambda name: records.remove(store, name, force), show, may_lack=force)
 
 
 def history(call):

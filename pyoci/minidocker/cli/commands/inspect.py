@@ -5,8 +5,32 @@ import json
 from pyoci.errors import PyociError
 from pyoci.minidocker.cli.main import FAILED, Command, say
 from pyoci.minidocker.cli.options import FLAG, TEXT, Option
-from pyoci.minidocker.cli.template import Template, as_json
+from pyoci.minidocker.cli.template import Fields, Template, as_json
 from pyoci.minidocker.errors import BadRequest, NotFound
+
+
+# What is a map, by the names of its holder and its own: any key may be asked for.
+MAPS = {
+    ("Config", "Labels"), ("Config", "ExposedPorts"), ("Config", "Volumes"), ("LogConfig", "Config"), ("HostConfig", "Tmpfs"), ("HostConfig", "Sysctls"),
+    ("HostConfig", "PortBindings"), ("HostConfig", "Annotations"), ("NetworkSettings", "Networks"), ("NetworkSettings", "Ports"), ("GraphDriver", "Data"),
+}  # fmt: skip
+# Fields that JSON leaves out while they are empty, by their holder.
+UNSAID = {
+    "": {"SizeRw": None, "SizeRootFs": None, "Parent": "", "Comment": "", "Author": ""},
+    "State": {"Health": None},
+    "Config": {"StopSignal": "", "StopTimeout": None, "Healthcheck": None, "ExposedPorts": None, "Volumes": None, "Labels": None, "Shell": None,
+               "Entrypoint": None, "OnBuild": None, "User": "", "WorkingDir": "", "Cmd": None, "Env": None, "ArgsEscaped": False},
+    "HostConfig": {"Init": None, "Mounts": None, "Tmpfs": None, "Sysctls": None, "Annotations": None, "StorageOpt": None, "GroupAdd": None},
+}  # fmt: skip
+
+
+def _fields(document, name=""):
+    """The document with its objects as Fields."""
+    made = Fields()
+    made.unsaid = UNSAID.get(name, {})
+    for key, value in document.items():
+        made[key] = _fields(value, key) if isinstance(value, dict) and (name, key) not in MAPS else value
+    return made
 
 
 def _image(call, name):
@@ -43,7 +67,7 @@ def _show(call, find):
     if not form:
         print(json.dumps(found, indent=4, ensure_ascii=False))
     for document in found if form else ():
-        print(template.render(document) if template else as_json(document))
+        print(template.render(_fields(document)) if template else as_json(document))
     return status
 
 
@@ -55,6 +79,11 @@ def inspect(call):
     return _show(call, kinds[call.values["type"] or ""])
 
 
+def container_inspect(call):
+    """Containers alone."""
+    return _show(call, _container)
+
+
 def image_inspect(call):
     """Images alone."""
     return _show(call, _image)
@@ -64,6 +93,9 @@ FORMAT = Option("format", "f", TEXT, "json or a template")
 COMMANDS = {
     "inspect": Command(inspect, "[OPTIONS] NAME [NAME...]", "show all that is known of containers or images", "minidocker inspect -f '{{.State.Status}}' web", least=1, most=None,
                        options=(FORMAT, Option("type", "", TEXT, "container or image"), Option("size", "s", FLAG, "sizes too"))),
+    "container inspect": Command(container_inspect, "[OPTIONS] CONTAINER [CONTAINER...]", "show all that is known of containers",
+                                 "minidocker container inspect -f '{{.State.Status}}' web", least=1, most=None,
+                                 options=(FORMAT, Option("size", "s", FLAG, "sizes too"))),
     "image inspect": Command(image_inspect, "[OPTIONS] IMAGE [IMAGE...]", "show all that is known of images", "minidocker image inspect busybox",
                              least=1, most=None, options=(FORMAT,)),
 }  # fmt: skip

@@ -45,7 +45,8 @@ def remove(call):
     """Remove each."""
     if call.values["plan"]:
         return for_each(call.arguments, lambda ref: call.engine.plan_remove(ref, force=bool(call.values["force"])), lambda text: print(text, end=""))
-    return for_each(call.arguments, lambda ref: call.engine.remove(ref, force=bool(call.values["force"]), volumes=bool(call.values["volumes"])))
+    force, volumes = bool(call.values["force"]), bool(call.values["volumes"])
+    return for_each(call.arguments, lambda ref: call.engine.remove(ref, force=force, volumes=volumes), may_lack=force)
 
 
 def wait(call):

@@ -6,7 +6,7 @@ import time
 from pyoci.minidocker.cli.listing import table
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
-from pyoci.minidocker.cli.template import Template, as_json
+from pyoci.minidocker.cli.template import Fields, Template, as_json
 from pyoci.minidocker.cli.times import moment_ns
 from pyoci.minidocker.cli.values import number
 from pyoci.minidocker.errors import BadRequest
@@ -55,7 +55,15 @@ def events(call):
     form = values["format"] or ""
     template = Template(form) if form not in ("", "json") else None
     for event in call.engine.events(since, until, filters, follow=not until or until > time.time_ns()):
-        print(template.render(event) if template else as_json(event) if form else event_line(event), flush=True)
+        print(template.render(_fields(event)) if template else as_json(event) if form else event_line(event), flush=True)
+
+
+def _fields(event):
+    """An event for a template, which may call its fields by their names in Go too."""
+    made = Fields({**event, "Actor": Fields(event["Actor"])})
+    made.unsaid = {"Status": event.get("status", ""), "ID": event.get("id", ""), "From": event.get("from", ""), "Scope": event["scope"],
+                   "Time": event["time"], "TimeNano": event["timeNano"]}  # fmt: skip
+    return made
 
 
 def event_line(event):

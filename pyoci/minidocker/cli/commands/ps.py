@@ -17,7 +17,7 @@ COLUMNS = {
 }  # fmt: skip
 DEFAULT = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 COMMAND_WIDTH = 20
-FILTERS = ("id", "name", "label", "exited", "status", "ancestor", "before", "since", "health", "volume", "network")
+FILTERS = ("id", "name", "label", "exited", "status", "ancestor", "before", "since", "health", "volume", "network", "publish", "expose", "is-task")
 
 
 def filters(words, known):
@@ -42,14 +42,14 @@ def row(summary, whole, now_s):
     mounts = [mount.get("Name") or mount.get("Source", "") for mount in summary.get("Mounts", ())]
     return {
         "ID": summary["Id"] if whole else summary["Id"][:12],
-        "Image": summary["Image"],
+        "Image": summary["Image"] if whole or not summary["Image"].startswith("sha256:") else summary["Image"].removeprefix("sha256:")[:12],
         "Command": f'"{command}"',
         "CreatedAt": time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(summary["Created"])),
         "RunningFor": human_duration(now_s - summary["Created"]) + " ago",
         "Ports": "",
         "State": summary["State"],
         "Status": summary["Status"],
-        "Size": lambda: f"{human_size(summary.get('SizeRw', 0))} (virtual {human_size(summary.get('SizeRootFs', 0))})",
+        "Size": _size(summary),
         "Names": ",".join(name.lstrip("/") for name in summary["Names"]),
         "Labels": ",".join(f"{key}={labels[key]}" for key in sorted(labels)),
         "Label": lambda key: labels.get(key, ""),
@@ -59,12 +59,17 @@ def row(summary, whole, now_s):
     }
 
 
+def _size(summary):
+    own, whole = human_size(summary.get("SizeRw", 0)), summary.get("SizeRootFs")
+    return f"{own} (virtual {human_size(whole)})" if whole else own
+
+
 def ps(call):
     """List containers."""
     values = call.values
     form = values["format"] or ""
-    limit = 1 if values["latest"] else values["last"]
-    size = bool(values["size"]) or ".Size" in form
+    limit = 1 if values["latest"] else max(values["last"] or 0, 0)
+    size = bool(values["size"]) or ".Size" in form or "json ." in form  # a row whole; not the bare `json`, for sizes are dear
     found = call.engine.list(all=bool(values["all"] or limit), filters=filters(values["filter"], FILTERS), size=size, limit=limit)
     now_s = time.time()
     rows = [row(summary, bool(values["no-trunc"]), now_s) for summary in found]

@@ -63,8 +63,10 @@ def run(call):
     check_terminal(body)
     container_id = _create(call, body)
     if values["detach"]:
-        call.engine.start(container_id)
-        print(container_id)
+        try:
+            call.engine.start(container_id)
+        finally:
+            print(container_id, flush=True)  # one that could not be started is there
         return 0
     proxy = values["sig-proxy"]
     return foreground_status(call.engine.run_attached(container_id, detach_keys=values["detach-keys"] or "", sig_proxy=proxy is None or proxy))

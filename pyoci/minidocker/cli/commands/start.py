@@ -10,7 +10,7 @@ def start(call):
     """Start each; with -a stay with the one."""
     values = call.values
     if not (values["attach"] or values["interactive"]):
-        return for_each(call.arguments, lambda ref: call.engine.start(ref) and None)
+        return for_each(call.arguments, lambda ref: call.engine.start(ref) and None or ref)
     if len(call.arguments) > 1:
         raise BadRequest("you cannot start and attach multiple containers at once")
     return foreground_status(call.engine.run_attached(call.arguments[0], detach_keys=values["detach-keys"] or "", sig_proxy=_proxy(values)))

@@ -15,7 +15,7 @@ from pyoci.minidocker.sizes import human_size
 def _formatted(call, document, text):
     form = call.values["format"] or ""
     if form:
-        print(as_json(document) if form == "json" else Template(form).render(document))
+        print(as_json(document) if form == "json" else Template(form, strict=True).render(document))
     else:
         print(text(document))
 
@@ -43,7 +43,9 @@ def _tree(document, depth):
 
 def version(call):
     """The versions of MiniDocker, its runtime, Python and the kernel."""
-    _formatted(call, call.engine.version(), lambda found: "\n".join(_tree(found, 0)))
+    found = call.engine.version()
+    client = {key: found[key] for key in ("Platform", "Version", "ApiVersion", "GitCommit", "GoVersion", "Os", "Arch", "BuildTime")}
+    _formatted(call, {"Client": client, "Server": found}, lambda document: "\n".join(_tree(document["Server"], 0)))
 
 
 def disk_usage(call):
@@ -63,10 +65,11 @@ def _agreed(call, text):
     """Whether to go on: --force, or a y from a person."""
     if call.values["force"]:
         return True
-    if not sys.stdin.isatty():
-        raise BadRequest("not a terminal, so nobody can be asked; nothing was removed", hint="--force goes on without asking")
-    print(f"WARNING! This will remove {text}.", file=sys.stderr)
-    return input("Are you sure you want to continue? [y/N] ").strip().lower() in ("y", "yes")
+    print(f"WARNING! This will remove {text}.\nAre you sure you want to continue? [y/N] ", end="", flush=True)
+    answer = sys.stdin.readline()
+    if not answer and not sys.stdin.isatty():
+        raise BadRequest("nobody answered; nothing was removed", hint="--force goes on without asking")
+    return answer.strip().lower() in ("y", "yes")
 
 
 def _until(call):
@@ -103,22 +106,24 @@ def _is_spared(image, wanted):
     return any(not bears(word) for word in wanted.get("label", ())) or any(bears(word) for word in wanted.get("label!", ()))
 
 
+def _tell(freed):
+    print(f"Total reclaimed space: {human_size(freed, 4)}")
+
+
 def container_prune(call):
     """Remove every stopped container."""
-    if _agreed(call, "all stopped containers"):
-        print(f"Total reclaimed space: {human_size(_prune_containers(call), 4)}")
+    _tell(_prune_containers(call) if _agreed(call, "all stopped containers") else 0)
 
 
 def image_prune(call):
     """Remove images that nothing needs."""
-    if _agreed(call, "all images without a container" if call.values["all"] else "all images without a name"):
-        print(f"Total reclaimed space: {human_size(_prune_images(call), 4)}")
+    _tell(_prune_images(call) if _agreed(call, "all images without a container" if call.values["all"] else "all images without a name") else 0)
 
 
 def system_prune(call):
     """Both."""
-    if _agreed(call, "all stopped containers, and all images without a " + ("container" if call.values["all"] else "name")):
-        print(f"Total reclaimed space: {human_size(_prune_containers(call) + _prune_images(call), 4)}")
+    agreed = _agreed(call, "all stopped containers, and all images without a " + ("container" if call.values["all"] else "name"))
+    _tell(_prune_containers(call) + _prune_images(call) if agreed else 0)
 
 
 def check(call):
