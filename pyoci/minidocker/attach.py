@@ -73,6 +73,31 @@ class Terminal:
         restore(self.fd, self._saved)
 
 
+def attend(pidfd, signals):
+    """Stay with a child of ours until it ends, and pass on our signals.  Closes pidfd.  Returns its exit status, 128 + n for signal n."""
+    try:
+        ready = ()
+        while pidfd not in ready:
+            ready = calls.poll([(pidfd, calls.POLLIN), (signals.fd, calls.POLLIN)])
+            pass_signals(signals, pidfd)
+        found = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    finally:
+        os.close(pidfd)
+    return found.si_status if found.si_code == os.CLD_EXITED else 128 + found.si_status
+
+
+def pass_signals(signals, pidfd):
+    """Send the process what came for us, but what is about our own terminal, children and output.  Returns the numbers."""
+    taken = signals.take()
+    for number in taken:
+        if number not in _KEPT and number != SIGWINCH and pidfd >= 0:
+            try:
+                calls.pidfd_send_signal(pidfd, number)
+            except calls.SyscallError:
+                pass
+    return taken
+
+
 def window_size(fd=0):
     """(rows, columns) of a terminal, None where it is none."""
     try:
@@ -201,13 +226,7 @@ class Attachment:
             self._pending_eof = False
 
     def _pass_signals(self):
-        for number in self.signals.take():
-            self._asked_to_end += number in (SIGINT, SIGTERM)
-            if number == SIGWINCH:
-                if self.tty:
-                    say_size(self.link, window_size())
-            elif number not in _KEPT and self._pidfd >= 0:
-                try:
-                    calls.pidfd_send_signal(self._pidfd, number)
-                except calls.SyscallError:
-                    pass
+        taken = pass_signals(self.signals, self._pidfd)
+        self._asked_to_end += sum(number in (SIGINT, SIGTERM) for number in taken)
+        if SIGWINCH in taken and self.tty:
+            say_size(self.link, window_size())

@@ -1,7 +1,7 @@
 """exec: a further process in a running container, with this process's own streams.
 
-In the foreground nothing stands between: the runtime gives the process descriptors 0, 1 and 2 as they are, or pumps its terminal.  It ends with us no more
-than docker's: signals are passed on.  Source: docker-exec(1); Engine API v1.44 ContainerExec.
+In the foreground the runtime gives the process descriptors 0, 1 and 2, or pumps its terminal; what it must not hold itself is carried (relay.py).  It ends
+with us no more than docker's: signals are passed on.  Source: docker-exec(1); Engine API v1.44 ContainerExec.
 """
 
 import _socket
@@ -104,14 +104,26 @@ class Streams:
             os.close(fd)
 
 
-def in_foreground(store, container, process, *, stdin=True, outputs=(-1, -1)):
-    """The exit status of a process that has our streams; without `stdin`, /dev/null for it."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+def in_foreground(store, container, process, *, stdin=True):
+    """The exit status of a process that has our streams, or what stands in for them; without `stdin`, /dev/null for it."""
+    if process["terminal"]:
+        return with_streams(store, container, process)
+    from pyoci.minidocker.relay import Relay
+
+    relay = Relay((0, 1, 2) if stdin else (1, 2))
+    null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with Streams(-1 if stdin or process["terminal"] else null, *outputs):
-            return runtime_of(store, container).exec(container.id, process)
+        given = {} if stdin else {0: null}
+        return with_streams(store, container, process, {**given, **relay.fds})
     finally:
         os.close(null)
+        relay.close()
+
+
+def with_streams(store, container, process, fds=()):
+    """The exit status of a process that has these: {number: descriptor}, ours for what is not in it."""
+    with Streams(*(dict(fds).get(number, -1) for number in range(3))):
+        return runtime_of(store, container).exec(container.id, process)
 
 
 # --- detached: a deed of the monitor, so that the process is the monitor's to reap and nobody's zombie holds the container

@@ -14,6 +14,7 @@ from pyoci.kernel import calls
 from pyoci.minidocker import containers, execute
 from pyoci.minidocker.errors import NotFound
 from pyoci.minidocker.health import OUTPUT_BYTES, STARTING, Check, judge
+from pyoci.minidocker.relay import leave
 from pyoci.minidocker.show import moment
 
 SIGKILL = 9
@@ -22,7 +23,8 @@ SIGKILL = 9
 def probe(store, container_id):
     """Check once.  Returns what the monitor is to do next: `health MILLISECONDS`, or nothing for a container that no longer runs."""
     try:
-        container = containers.get(store, container_id)
+        with containers.locked(store, container_id) as container:
+            pass  # a check that is due before the start is on record waits for it
     except NotFound:
         return ""
     check = Check(container.body)
@@ -53,34 +55,52 @@ def _record(store, container, check, result, began_ns):
 
 
 def run_check(store, container, check):
-    """(exit code, output) of the command; -1 after its time limit, when all of it is killed."""
-    output = os.memfd_create("output", os.MFD_CLOEXEC)
+    """(exit code, output) of the command; -1 after its time limit, when all of it is killed.  However much it writes, OUTPUT_BYTES are kept."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
-        _in_child(store, container, check, output, writer)
+        _in_child(store, container, check, writer)
     os.close(writer)
+    pidfd = calls.pidfd_open(child)
     try:
-        if not calls.poll([(reader, calls.POLLIN)], check.timeout_ns // 1_000_000):
+        output, is_over = _listen(reader, pidfd, time.monotonic() + check.timeout_ns / 10**9)
+        if not is_over:
             _kill_family(child)
-            os.waitpid(child, 0)
-            return -1, f"Health check exceeded timeout ({check.timeout_ns / 10**9:g}s)"
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        text = os.pread(output, OUTPUT_BYTES, 0).decode("utf-8", "replace")
-        return (code if 0 <= code < 256 else -1), text
+        if not is_over:
+            return -1, f"Health check exceeded timeout ({check.timeout_ns / 10**9:g}s)"
+        if calls.poll([(reader, calls.POLLHUP)], 0).get(reader, 0) & calls.POLLHUP == 0:
+            leave([reader])
+        return (code if 0 <= code < 256 else -1), output.decode("utf-8", "replace")
     finally:
+        os.close(pidfd)
         os.close(reader)
-        os.close(output)
 
 
-def _in_child(store, container, check, output, writer):
-    """Become the one that calls the runtime; the pipe ends when this process does."""
+def _listen(reader, pidfd, end):
+    """(the first OUTPUT_BYTES of what comes, whether the process ended before `end`).  What was written until then is there when it ends."""
+    kept, wanted = b"", [(reader, calls.POLLIN), (pidfd, calls.POLLIN)]
+    while (left_s := end - time.monotonic()) > 0:
+        ready = calls.poll(wanted, int(left_s * 1000) + 1)
+        if reader in ready:
+            data = os.read(reader, 65536)
+            kept += data[: OUTPUT_BYTES - len(kept)]
+            if not data:
+                wanted = wanted[1:]
+        if pidfd in ready and (reader not in ready or len(kept) == OUTPUT_BYTES):
+            return kept, True
+    return kept, False
+
+
+def _in_child(store, container, check, output):
+    """Become the one that calls the runtime."""
     code = 125
     try:
         os.setsid()
         calls.subreaper(1)
         process = execute.process_of(container, {"Cmd": check.argv})
-        code = execute.in_foreground(store, container, process, stdin=False, outputs=(output, output))
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        code = execute.with_streams(store, container, process, {0: null, 1: output, 2: output})
     except PyociError as error:
         os.write(output, str(error).encode("utf-8", "replace"))
         code = getattr(error, "exit_status", 125)

@@ -211,8 +211,35 @@ class Program:
         with tempfile.NamedTemporaryFile("w") as file:
             json.dump(process, file)
             file.flush()
-            with self._same_null():
-                return self._run("exec", "--process", file.name, *flags, container_id, stdin=0, stdout=1, stderr=2).returncode
+            if not detach and not process["terminal"]:
+                return self._exec_attended(container_id, file.name)
+            return self._exec(container_id, file.name, flags)
+
+    def _exec_attended(self, container_id, file):
+        """Start it detached, and be what waits for it: runc itself stays until nobody holds the output any more, and passes on no signal of ours."""
+        import _signal
+        import tempfile
+
+        from pyoci.kernel import calls
+        from pyoci.minidocker.attach import attend
+
+        signals = calls.Signals()
+        was = calls.subreaper(1)
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                unblock = {"preexec_fn": lambda: _signal.pthread_sigmask(_signal.SIG_SETMASK, ())}
+                status = self._exec(container_id, file, ["--detach", "--pid-file", f"{folder}/pid"], **unblock)
+                if status:
+                    return status if status > 0 else 128 - status
+                with open(f"{folder}/pid", encoding="ascii") as pid:
+                    return attend(calls.pidfd_open(int(pid.read())), signals)
+        finally:
+            calls.subreaper(was)
+            signals.close()
+
+    def _exec(self, container_id, file, flags, **more):
+        with self._same_null():
+            return self._run("exec", "--process", file, *flags, container_id, stdin=0, stdout=1, stderr=2, **more).returncode
 
     def kill(self, container_id, number):
         self._ok("kill", container_id, str(number))

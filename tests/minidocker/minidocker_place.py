@@ -3,17 +3,23 @@
     place.engine                       an Engine of these roots, in the test's process
     place.run("echo", "hi", Tty=True)  create and run in the foreground, in another process; CompletedProcess with texts
     place.create("sleep", "100")       the id of a created container; place.up(...) of one that runs
-    place.command(CODE)                Python in another process, with `engine` and `sys.argv`
+    place.command(CODE)                Python in another process, with `engine` and `sys.argv`; Typist(place, CODE) on a terminal
 After each test nothing of MiniDocker may be left: no mount, no cgroup, no process, no problem that `check` would find.
 """
 
+import fcntl
 import json
 import os
 import pathlib
+import pty
+import select
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
 import time
+import tty
 
 import pytest
 import support
@@ -137,6 +143,41 @@ class Place:
         for container in containers.all_containers(self.store):
             self.engine.remove(container.id, force=True)
         support.reap()
+
+
+class Typist:
+    """A foreground command on a terminal of ours, raw, or cooked and its own session's, where ^C is a signal."""
+
+    def __init__(self, place, code, *words, cooked=False):
+        self.master, slave = pty.openpty()
+        self.terminal = os.ttyname(slave)
+        if not cooked:
+            tty.setraw(slave)
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+        take = (lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if cooked else None
+        self.process = subprocess.Popen(place.arguments(code, *words), stdin=slave, stdout=slave, stderr=slave, start_new_session=cooked, preexec_fn=take)
+        os.close(slave)
+        self.seen = b""
+
+    def expect(self, text):
+        """Wait until the text has been shown."""
+        while text not in self.seen:
+            assert select.select([self.master], [], [], TIMEOUT_S)[0], self.seen
+            try:
+                self.seen += os.read(self.master, 4096)
+            except OSError:
+                raise AssertionError(self.seen) from None
+        self.seen = self.seen.partition(text)[2]
+
+    def type(self, data):
+        """Type."""
+        os.write(self.master, data)
+
+    def close(self):
+        """The exit status."""
+        status = self.process.wait(TIMEOUT_S)
+        os.close(self.master)
+        return status
 
 
 def processes_of(roots):

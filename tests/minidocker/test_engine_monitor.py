@@ -3,14 +3,11 @@
 import json
 import os
 import pathlib
-import pty
-import select
 import socket
 import subprocess
-import tty
 
 import pytest
-from minidocker_place import RUN, TIMEOUT_S
+from minidocker_place import RUN, TIMEOUT_S, Typist
 
 from pyoci.minidocker import containers, monitor
 from pyoci.minidocker.attach import DETACHED, DetachKeys, parse_keys
@@ -172,42 +169,6 @@ def test_input_ends_with_its_giver_only_where_it_is_asked_for(place):
 # --- a terminal
 
 
-class Typist:
-    """A foreground command on a terminal of ours."""
-
-    def __init__(self, place, code, *words):
-        self.master, slave = pty.openpty()
-        tty.setraw(slave)
-        import fcntl
-        import struct
-        import termios
-
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-        self.process = subprocess.Popen(place.arguments(code, *words), stdin=slave, stdout=slave, stderr=slave)
-        os.close(slave)
-        self.seen = b""
-
-    def expect(self, text):
-        """Wait until the text has been shown."""
-        while text not in self.seen:
-            assert select.select([self.master], [], [], TIMEOUT_S)[0], self.seen
-            try:
-                self.seen += os.read(self.master, 4096)
-            except OSError:
-                raise AssertionError(self.seen) from None
-        self.seen = self.seen.partition(text)[2]
-
-    def type(self, data):
-        """Type."""
-        os.write(self.master, data)
-
-    def close(self):
-        """The exit status."""
-        status = self.process.wait(TIMEOUT_S)
-        os.close(self.master)
-        return status
-
-
 def test_terminal_has_our_size_and_takes_our_keys(place):
     body = place.body("sh", Tty=True, OpenStdin=True, StdinOnce=True, AttachStdin=True, AttachStdout=True)
     typist = Typist(place, RUN, json.dumps({"body": body, "name": "web"}))
@@ -304,6 +265,28 @@ def test_check_that_hangs_is_ended(place):
     container_id = place.up("sleep", "2000", Healthcheck=check)
     place.until(lambda: place.engine.inspect(container_id)["State"]["Health"]["Status"] == "unhealthy")
     assert "exceeded timeout" in place.engine.inspect(container_id)["State"]["Health"]["Log"][0]["Output"]
+
+
+def test_check_that_writes_without_end_is_kept_short(place):
+    script = "echo first; exec busybox yes >&2"
+    check = {"Test": ["CMD-SHELL", script], "Interval": 100_000_000, "Timeout": 500_000_000, "Retries": 1}
+    container_id = place.up("sleep", "2000", Healthcheck=check)
+    place.until(lambda: place.engine.inspect(container_id)["State"]["Health"]["Log"])
+    other = {"Test": ["CMD-SHELL", "echo first; busybox head -c 100000 /dev/zero; a=$(busybox readlink /proc/$$/fd/1); echo $a >/held; exit 3"], "Interval": 100_000_000}
+    other_id = place.up("sleep", "2000", Healthcheck=other)
+    result = place.until(lambda: place.engine.inspect(other_id)["State"]["Health"]["Log"])[0]
+    assert (result["ExitCode"], result["Output"]) == (3, "first\n" + "\0" * 4090)
+    assert pathlib.Path(place.get(other_id).rootfs, "held").read_text().startswith("pipe:")
+
+
+def test_check_may_leave_a_process_behind(place):
+    script = "echo first; mkdir /once && (while :; do busybox usleep 10000; echo more && echo more >/lives; done) & exit 0"
+    container_id = place.up("sleep", "2000", Healthcheck={"Test": ["CMD-SHELL", script], "Interval": 100_000_000})
+    result = place.until(lambda: place.engine.inspect(container_id)["State"]["Health"]["Log"])[0]
+    assert (result["ExitCode"], result["Output"][:6]) == (0, "first\n")
+    lives = pathlib.Path(place.get(container_id).rootfs, "lives")
+    place.until(lambda: lives.exists() and lives.unlink() is None)
+    place.until(lives.exists)
 
 
 def test_failures_in_the_start_period_do_not_count():

@@ -78,6 +78,8 @@ void stream_read(struct stream *stream);
 void stream_taken(struct stream *stream);
 /* What is left without an end of line goes into the log; the descriptor closes. */
 void stream_close(struct stream *stream);
+/* Read descriptors 0 to count - 1 until nobody writes to them any more. */
+void streams_discard(int count);
 extern int stdin_fd;
 extern int stdin_closing;
 size_t stdin_waiting(void);

@@ -143,3 +143,18 @@ void stdin_give(const unsigned char *bytes, size_t length)
 	input_end += length;
 	stdin_flush();
 }
+
+void streams_discard(int count)
+{
+	struct poll_fd polled[STREAMS] = {{0, POLLIN_, 0}, {1, POLLIN_, 0}};
+
+	for (int open = count; open;) {
+		if (CALL5(ppoll, polled, (unsigned)count, 0, 0, 8) < 0)
+			continue;
+		for (int fd = 0; fd < count; fd++)
+			if (polled[fd].revents && CALL3(read, fd, streams[0].bytes, CHUNK) <= 0) {
+				polled[fd].fd = -1;
+				open--;
+			}
+	}
+}
