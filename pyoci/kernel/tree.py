@@ -3,6 +3,7 @@
 Each raises SyscallError.  Paths are str or bytes.  Sources: open(2) (O_PATH), openat2(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2), mount(2).
 """
 
+import contextlib
 import errno
 import os
 import stat
@@ -40,6 +41,53 @@ def open_regular(folder_fd, path, resolve, *, follow=False):
         return -error.errno
     finally:
         os.close(place)
+
+
+# How many folders in each other remove_tree holds open, and how often it calls itself.
+DEEPEST = 100
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def remove_tree(path, *, dir_fd=None, told=None):
+    """Remove a folder and all in it, following no link; what is gone already is fine.  A tree may be deeper than descriptors or a stack allow, where shutil's gives up.
+
+    told(facts)  gets the os.stat_result of each file before it goes.  Raises OSError.
+    """
+    try:
+        top = os.open(path, _FOLDER, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return
+    try:
+        while _empty(top, top, 0, told):
+            pass  # what lay too deep was moved up here
+    finally:
+        os.close(top)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(path, dir_fd=dir_fd)
+
+
+def _empty(fd, top, depth, told):
+    """Remove what is in an open folder.  Returns whether something was moved to the top instead."""
+    moved = False
+    with os.scandir(fd) as entries:
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_folder in names:
+        with contextlib.suppress(FileNotFoundError):
+            if not is_folder:
+                if told:
+                    told(os.stat(name, dir_fd=fd, follow_symlinks=False))
+                os.unlink(name, dir_fd=fd)
+            elif depth == DEEPEST:
+                os.rename(name, f".{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
+                moved = True
+            else:
+                inner = os.open(name, _FOLDER, dir_fd=fd)
+                try:
+                    moved = _empty(inner, top, depth + 1, told) or moved
+                finally:
+                    os.close(inner)
+                os.rmdir(name, dir_fd=fd)
+    return moved
 
 
 def fsopen(kind):

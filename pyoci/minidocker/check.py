@@ -15,10 +15,10 @@ Every problem is one line.  Source: docker-system(1); proc_pid_mountinfo(5).
 import contextlib
 import os
 import re
-import shutil
 import time
 
 from pyoci.errors import PyociError
+from pyoci.kernel.tree import remove_tree
 from pyoci.minidocker import containers, prepare
 from pyoci.minidocker.runtimes import open_runtime
 from pyoci.minidocker.settle import refresh
@@ -147,7 +147,7 @@ def _remove_folder(path):
 
     for name in ("rootfs", "shm"):
         layers.unmount(f"{path}/{name}")
-    shutil.rmtree(path)
+    remove_tree(path)
 
 
 def _check_runtime(store, problems):

@@ -12,12 +12,11 @@ import re
 import time
 
 from pyoci.kernel.proc import is_alive, start_time
+from pyoci.kernel.tree import remove_tree
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError, NotFound
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 ALIVE = ("running", "paused")
-DEEPEST = 100
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LEFT = """able agile amber bold brave bright brisk calm clear clever cosy crisp curious daring deft eager early fair fancy fine fleet fond frank
 free fresh gentle glad golden grand green happy hardy honest humble jolly keen kind lively loyal lucky mellow merry mighty modest neat noble patient
 plain polite proud quick quiet rapid ready royal serene sharp silent simple sleek smart snug solid spry steady stout sunny swift tidy tough true vivid
@@ -203,46 +202,6 @@ def remove_folders(roots, container_id):
             remove_tree(folder)
         except OSError as error:
             raise MiniDockerError(f"remove {folder}: {error.strerror}") from error
-
-
-def remove_tree(path):
-    """Remove a folder and all in it, following no link; what is gone already is fine.  A tree may be deeper than descriptors or a stack allow.
-
-    shutil's costs 2 ms to import.
-    """
-    try:
-        top = os.open(path, _FOLDER)
-    except FileNotFoundError:
-        return
-    try:
-        while _empty(top, top, 0):
-            pass  # what lay too deep was moved up here
-    finally:
-        os.close(top)
-    with contextlib.suppress(FileNotFoundError):
-        os.rmdir(path)
-
-
-def _empty(fd, top, depth):
-    """Remove what is in an open folder.  Returns whether something was moved to the top instead."""
-    moved = False
-    with os.scandir(fd) as entries:
-        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_folder in names:
-        with contextlib.suppress(FileNotFoundError):
-            if not is_folder:
-                os.unlink(name, dir_fd=fd)
-            elif depth == DEEPEST:
-                os.rename(name, f".{os.urandom(8).hex()}", src_dir_fd=fd, dst_dir_fd=top)
-                moved = True
-            else:
-                inner = os.open(name, _FOLDER, dir_fd=fd)
-                try:
-                    moved = _empty(inner, top, depth + 1) or moved
-                finally:
-                    os.close(inner)
-                os.rmdir(name, dir_fd=fd)
-    return moved
 
 
 @contextlib.contextmanager

@@ -218,6 +218,8 @@ BROKEN = {
     "pax length": (pax(b"99 path=x\n"), "broken pax record"),
     "pax length zero": (pax(b"0 path=x\n"), "broken pax record"),
     "pax without end": (pax(b"9 path=xy"), "broken pax record"),
+    "pax without a length": (pax(b"x" * 30 + b"=y\n"), "broken pax record"),
+    "pax of a line end": (pax(b"\n"), "broken pax record"),
     "pax without equals": (pax(b"9 pathxy\n"), "without '='"),
     "pax size": (pax(b"10 size=x\n"), "size is no number"),
     "pax negative size": (pax(b"11 size=-1\n"), "size is no number"),

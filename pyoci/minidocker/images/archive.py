@@ -181,8 +181,12 @@ class _Archive:
         with self.content.writer(digest, entry.size if digest else 0) as writer:
             if not writer.done:
                 writer.restart()
-                for view in reader.data():
-                    writer.write(view)
+                try:
+                    for view in reader.data():
+                        writer.write(view)
+                except ImageProblem:
+                    writer.restart()  # half a blob is of no use: the archive won't go on where it was cut
+                    raise
                 self.lease.add(digest or f"sha256:{writer.hash.hexdigest()}")
                 writer.commit()
             self.files[path] = writer.digest

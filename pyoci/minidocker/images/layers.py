@@ -20,6 +20,7 @@ import os
 import threading
 
 from pyoci.kernel.calls import unmount as detach
+from pyoci.kernel.tree import RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS, open_below, remove_tree
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
 from pyoci.minidocker.images.cover import adopt, copy_attributes, drop_idle_whiteouts
 from pyoci.minidocker.images.disk import disk_errors
@@ -120,9 +121,8 @@ class Unfinished:
     def discard(self):
         """Remove what was not published."""
         if self.lock >= 0:
-            from shutil import rmtree  # dear: who mounts needs none
-
-            rmtree(self.path, ignore_errors=True)
+            with contextlib.suppress(OSError):  # `system check` finds it
+                remove_tree(self.path)
             os.close(self.lock)
             self.lock = -1
 
@@ -281,9 +281,8 @@ def dead_folders(roots):
 def remove_dead(roots):
     """Remove them."""
     for path in dead_folders(roots):
-        from shutil import rmtree  # dear: who mounts needs none
-
-        rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):  # it stays garbage, which check tells
+            remove_tree(path)
 
 
 def _is_locked(path):
@@ -377,18 +376,42 @@ def _make_upper(container, lowest):
 
 
 def tree_size(folder):
-    """Bytes of the files and symbolic links of a tree, a file with several names once, as docker counts them: what `ps -s` and `system df` show."""
+    """Bytes of the files and symbolic links of a tree, a file with several names once, as docker counts them: what `ps -s` and `system df` show.
+
+    A container may change it meanwhile: what goes, and what lies deeper than a path can say, is not counted.  No link is followed.
+    """
     total, seen = 0, set()
-    pending = [folder]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    pending.append(entry.path)
-                else:
-                    found = entry.stat(follow_symlinks=False)
-                    if found.st_nlink == 1 or (found.st_dev, found.st_ino) not in seen:
-                        total += found.st_size
-                    if found.st_nlink > 1:
-                        seen.add((found.st_dev, found.st_ino))
+    root = os.open(folder, _FOLDER)
+    try:
+        pending = [b""]
+        while pending:
+            path = pending.pop()
+            fd = open_below(root, path or b".", _FOLDER, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+            if fd < 0:
+                continue
+            try:
+                found, folders = _sizes_in(fd)
+            finally:
+                os.close(fd)
+            pending += [path + b"/" + os.fsencode(name) if path else os.fsencode(name) for name in folders]
+            for facts in found:
+                if facts.st_nlink == 1 or (facts.st_dev, facts.st_ino) not in seen:
+                    total += facts.st_size
+                if facts.st_nlink > 1:
+                    seen.add((facts.st_dev, facts.st_ino))
+    finally:
+        os.close(root)
     return total
+
+
+def _sizes_in(fd):
+    """(facts of the files, names of the folders) of an open folder."""
+    found, folders = [], []
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.name)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    found.append(entry.stat(follow_symlinks=False))
+    return found, folders

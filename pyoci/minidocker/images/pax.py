@@ -48,7 +48,7 @@ def parse_pax(data, before):
     while position < len(data):
         space = data.find(b" ", position, position + 20)
         digits = data[position : max(space, position)]
-        end = position + int(digits) if digits.isdigit() else 0
+        end = position + int(digits) if digits.isdigit() else -1  # no blank, no digits: -1 < -1 is false too
         if not space < end <= len(data) or data[end - 1] != 10:
             raise ImageProblem(f"tar: broken pax record {shown(data[position : position + 40])}")
         key, equals, value = data[space + 1 : end - 1].partition(b"=")

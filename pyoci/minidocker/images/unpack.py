@@ -22,6 +22,7 @@ from pyoci.kernel.tree import (
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_XDEV,
     open_below,
+    remove_tree,
 )
 from pyoci.minidocker.errors import ImageProblem, MiniDockerError
 from pyoci.minidocker.images import tar
@@ -414,16 +415,13 @@ class Unpacker:
         return parent
 
     def _clear_folder(self, parent, name, path):
-        import shutil  # rare, and dear
-
         left = {}  # inode -> names outside of the folder
-        for _top, folders, files, fd in os.fwalk(name, dir_fd=parent):
-            for inside in files + folders:  # a link to a folder counts as one of these
-                found = os.stat(inside, dir_fd=fd, follow_symlinks=False)
-                if not stat.S_ISDIR(found.st_mode):
-                    left[found.st_ino] = left.get(found.st_ino, found.st_nlink) - 1
-                    self.facts.size -= 0 if left[found.st_ino] else found.st_size
-        shutil.rmtree(name, dir_fd=parent)
+
+        def count(found):
+            left[found.st_ino] = left.get(found.st_ino, found.st_nlink) - 1
+            self.facts.size -= 0 if left[found.st_ino] else found.st_size
+
+        remove_tree(name, dir_fd=parent, told=count)
         inside = path + b"/"
         for known in (self.folders, self.implied):
             for gone in [one for one in known if one == path or one.startswith(inside)]:
