@@ -95,6 +95,8 @@ def limit(launch, controller, file, values, optional):
 
 def spawn(launch, flags, preserve, raise_capabilities, cgroup, is_open):
     """Start init and hand it the whole plan."""
+    if launch.opened:
+        launch.opened()
     _start_init(launch, flags, preserve, raise_capabilities, cgroup, is_open)
     if launch.word_fd < 0:
         launch.word_fd = posix.memfd_create("word", 1)

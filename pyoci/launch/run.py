@@ -65,6 +65,7 @@ class Launch:
     directories  {controller: directory} of the cgroups
     scope        [path of the bus, unit] where systemd made them, or None
     tell         called with this at `record`: stores what must be known later
+    opened       called, where it is given, once all is open that init is to join
     state        called with (status, pid): the state document that a hook reads
     console      the terminal's master where the caller keeps it, or -1
     criu         launch.criu.Criu of a restore, or None; `environ` is what it is run with
@@ -72,9 +73,9 @@ class Launch:
     """
 
     __slots__ = ("container", "ops", "fds", "outbox", "pid", "pidfd", "started", "channel", "journal", "word_fd", "directories",
-                 "tell", "warn", "index", "state", "console", "scope", "criu", "environ")  # fmt: skip
+                 "tell", "warn", "index", "state", "console", "scope", "criu", "environ", "opened")  # fmt: skip
 
-    def __init__(self, ops, container=None, *, tell=None, warn=None, state=None):
+    def __init__(self, ops, container=None, *, tell=None, warn=None, state=None, opened=None):
         self.container = container
         self.ops = ops
         self.fds = {}
@@ -86,6 +87,7 @@ class Launch:
         self.warn = warn
         self.index = 0
         self.state = state
+        self.opened = opened
         self.console = -1
         self.scope = None
         self.criu = None

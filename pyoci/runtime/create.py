@@ -12,7 +12,7 @@ from pyoci.errors import CleanupError, ConfigError, OperationFailed, PyociError,
 from pyoci.kernel.proc import in_user_namespace
 from pyoci.launch.run import Launch
 from pyoci.plan.ops import NUMBER
-from pyoci.runtime.facts import check_rootfs, exists, load_filter, meaningless_labels, real_path
+from pyoci.runtime.facts import check_preserved, check_rootfs, exists, load_filter, meaningless_labels, real_path
 from pyoci.spec.decode import decode, encode, read_document
 from pyoci.spec.names import SPEC_VERSION
 from pyoci.spec.validate import unsupported, validate
@@ -92,7 +92,7 @@ def gather_facts(root, container_id, bundle, config, options, warn):
     facts.pid_file = options.pid_file
     facts.console_socket = options.console_socket
     facts.pidfd_socket = options.pidfd_socket
-    _check_preserved(facts)
+    check_preserved(facts.preserve_fds + facts.listen_fds)
     is_nested = in_user_namespace()
     if posix.geteuid() or is_nested or options.rootless:
         from pyoci.runtime.rootless import gather  # the host's root does without
@@ -115,15 +115,6 @@ def _listen_fds(environ):
         return 0
     count = environ.get("LISTEN_FDS", "")
     return int(count) if count.isascii() and count.isdigit() and len(count) < 5 else 0
-
-
-def _check_preserved(facts):
-    total = facts.preserve_fds + facts.listen_fds
-    for number in range(3, 3 + total):
-        try:
-            posix.fstat(number)
-        except OSError:
-            raise PyociError(f"unable to stat preserved-fd {number - 3} (of {total}): descriptor {number} is not open") from None
 
 
 def create(root, container_id, bundle, options, warn):

@@ -8,7 +8,7 @@ from pyoci.errors import ConfigError, OperationFailed, PyociError, SyscallError,
 from pyoci.kernel import calls
 from pyoci.kernel.proc import in_user_namespace, put_file, read_file, start_time
 from pyoci.launch.run import Launch
-from pyoci.runtime.facts import load_filter, meaningless_labels
+from pyoci.runtime.facts import check_preserved, load_filter, meaningless_labels
 from pyoci.spec.validate import unsupported_process, validate_process
 from pyoci.state.status import derive, has_ended
 from pyoci.state.store import Container
@@ -44,12 +44,13 @@ def execute(root, container_id, process, options, warn):
         warn(warning)
     unsupported_process(process)
     _check_console(process, options)
+    check_preserved(options.preserve_fds)
     config = container.config()
     process = _with_labels(process, config.get("process") or {})
     try:
         facts = _gather(root, container, config, options)
         facts.without = meaningless_labels({"process": process}, warn)
-        return _launch(compile_exec(process, facts), options, warn)
+        return _launch(compile_exec(process, facts), container.record, options, warn)
     except (OperationFailed, SyscallError) as error:
         # A container that ends meanwhile takes its namespaces with it, and any of the calls may be the first to see it.
         if has_ended(container.record, error.errno):
@@ -57,8 +58,8 @@ def execute(root, container_id, process, options, warn):
         raise
 
 
-def _launch(ops, options, warn):
-    launch = Launch(ops, warn=warn)
+def _launch(ops, record, options, warn):
+    launch = Launch(ops, warn=warn, opened=lambda: _check_identity(record))
     signals = None if options.detach else calls.Signals()
     try:
         try:
@@ -123,9 +124,13 @@ def _gather(root, container, config, options):
     facts.preserve_fds = options.preserve_fds
     facts.console_socket = options.console_socket
     facts.pidfd_socket = options.pidfd_socket
-    if start_time(pid) != record["started"]:
-        raise WrongStatus("cannot exec in a stopped container")
     return facts
+
+
+def _check_identity(record):
+    """Once the namespaces are open: if the container's process is still there, they are its own, and not those of whoever has its pid."""
+    if start_time(record["pid"]) != record["started"]:
+        raise WrongStatus("cannot exec in a stopped container")
 
 
 def _namespaces(pid):

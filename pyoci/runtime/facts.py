@@ -2,7 +2,7 @@
 
 import posix
 
-from pyoci.errors import ConfigError, SyscallError, UnsupportedConfig
+from pyoci.errors import ConfigError, PyociError, SyscallError, UnsupportedConfig
 from pyoci.kernel.proc import has_apparmor, in_user_namespace
 from pyoci.state.store import make_root
 
@@ -55,6 +55,15 @@ def _cache_of_user():
     if cache[:1] == "/":
         return f"{cache}/pyoci"
     return f"{home}/.cache/pyoci" if home[:1] == "/" and home != "/" else ""
+
+
+def check_preserved(count):
+    """Whether the descriptors from 3 on that the process is to keep are there.  Raises PyociError."""
+    for number in range(3, 3 + count):
+        try:
+            posix.fstat(number)
+        except OSError:
+            raise PyociError(f"unable to stat preserved-fd {number - 3} (of {count}): descriptor {number} is not open") from None
 
 
 def check_rootfs(bundle, config):
