@@ -92,21 +92,25 @@ def _unique(directories):
     return [(name, path) for path, name in found.items()]
 
 
-def _make_tree(path, before, created, is_leaf=True):
+def _make_tree(path, before, created):
     """Containers that share a parent come and go at the same time: one may make it, or take it away, under our hands."""
-    parent = path.rpartition("/")[0]
     for attempt in range(1, MAKE_ATTEMPTS + 1):
-        if not exists(parent or "/"):
-            _make_tree(parent, before, created, is_leaf=False)
-        before(path)
-        try:
-            mkdir(path, 0o755)
-            return created.append(path)
-        except OSError as error:
-            if error.errno == EEXIST and not is_leaf:
-                return None
-            if error.errno != ENOENT or attempt == MAKE_ATTEMPTS:
-                raise SyscallError("mkdir", error.errno, path) from error
+        missing = [path]
+        while not exists(parent := missing[-1].rpartition("/")[0] or "/"):
+            missing.append(parent)
+        while missing:
+            before(missing[-1])
+            try:
+                mkdir(missing[-1], 0o755)
+                created.append(missing[-1])
+            except OSError as error:
+                if error.errno == ENOENT and attempt < MAKE_ATTEMPTS:
+                    break
+                if error.errno != EEXIST or missing[-1] is path:
+                    raise SyscallError("mkdir", error.errno, missing[-1]) from error
+            missing.pop()
+        else:
+            return
 
 
 def _refuse_used(directories, path):

@@ -9,6 +9,8 @@ from posix import O_CLOEXEC, O_RDONLY, close, open as sys_open, read, stat
 
 from pyoci.errors import ConfigError, UnsupportedConfig
 
+# Each level is a cgroup in every hierarchy, made and removed one by one: with a thousand the host is busy for minutes.
+DEEPEST = 100
 MOUNT_POINT = "/sys/fs/cgroup"
 SYSTEMD = "name=systemd"
 UNIFIED = ""  # the key of the cgroup2 hierarchy, alone on v2, beside the controllers on hybrid hosts
@@ -148,6 +150,8 @@ def clean(path):
 def _inner_path(cgroups_path, container_id):
     if "\0" in cgroups_path or "\n" in cgroups_path:
         raise ConfigError("linux.cgroupsPath", "a NUL or a newline can't be in a path of a cgroup", "config-linux.md#cgroups-path")
+    if cgroups_path.count("/") > DEEPEST:
+        raise ConfigError("linux.cgroupsPath", f"it has more than {DEEPEST} slashes", "config-linux.md#cgroups-path")
     return clean(cgroups_path) if cgroups_path else "/" + container_id
 
 

@@ -318,14 +318,13 @@ def _unlink(name, fd):
 
 def make_root(root):
     """Make the root directory where it is missing, with its parents.  Raises SyscallError."""
-    if _mkdir(root):
-        return
-    parent = root.rpartition("/")[0]
-    if parent:
-        make_root(parent)
+    missing = [root]
+    while missing[-1] and not _mkdir(missing[-1]):
+        missing.append(missing[-1].rpartition("/")[0])
     # Where the parent is there and this fails once more (a procfs takes no directories), it fails for good.
-    if not _mkdir(root):
-        raise SyscallError("mkdir", 2, root)
+    for path in reversed(missing[:-1]):
+        if not _mkdir(path):
+            raise SyscallError("mkdir", 2, path)
 
 
 def _mkdir(path):

@@ -57,6 +57,9 @@ ROWS = {
         config(linux_={"cgroupsPath": "/a\nb"}), facts(),
         "linux.cgroupsPath: a NUL or a newline can't be in a path of a cgroup (config-linux.md#cgroups-path)",
     ),
+    "deep-cgroup": (
+        config(linux_={"cgroupsPath": "/a" * 101}), facts(), "linux.cgroupsPath: it has more than 100 slashes (config-linux.md#cgroups-path)",
+    ),
     "no-devices-controller": (
         config(), facts(NO_DEVICES), "linux.cgroupsPath: this host has no devices cgroup controller, so devices would be open to all",
     ),

@@ -74,6 +74,12 @@ def test_first_create_of_all_makes_the_root(bundle, pyoci):
     pyoci.create(bundle)
 
 
+def test_root_below_a_thousand_missing_directories_is_made(bundle, pyoci):
+    top, pyoci.root = pyoci.root, pathlib.Path(f"{pyoci.root}{'/a' * 1200}")
+    pyoci.ok("delete", "--force", pyoci.create(bundle))
+    subprocess.run(["rm", "-r", top], check=True)  # deeper than shutil can
+
+
 def test_list_of_a_root_that_was_named_and_is_missing_is_an_error(pyoci):
     assert pyoci.fails("list") == f"open {pyoci.root}: No such file or directory (ENOENT)"
 
