@@ -10,7 +10,7 @@ from shutil import rmtree
 from pyoci.cgroup import face
 from pyoci.errors import PyociError, SyscallError
 from pyoci.kernel import calls
-from pyoci.kernel.proc import start_time
+from pyoci.kernel.proc import start_time, stat_fields
 from pyoci.launch import criu_wire as wire
 from pyoci.launch.criu import FIRST_FD, STDIO_FD, Criu, find, in_thread
 
@@ -173,11 +173,17 @@ def _cgroup_roots(pid):
 
 
 def _adopt(launch, response):
-    """The first process, as soon as criu names it."""
+    """The first process, as soon as criu names it: a child of ours, for whoever it is is ended where the restore fails."""
     pid = (response.get("notify") or response.get("restore") or {}).get("pid", 0)
-    if pid and not launch.pid:
-        launch.pid, launch.pidfd = pid, calls.pidfd_open(pid)
-        launch.begin()
+    if launch.pid:
+        return
+    if not pid:
+        raise PyociError("criu names no process that it restored")
+    fields = stat_fields(pid)
+    if not fields or int(fields[1]) != os.getpid() or pid == launch.criu.pid:
+        raise PyociError(f"criu names process {pid}, which is none that it restored")
+    launch.pid, launch.pidfd = pid, calls.pidfd_open(pid)
+    launch.begin()
 
 
 def raise_loopback(launch):
@@ -204,8 +210,6 @@ def restore_processes(launch, slot):
     criu = launch.criu
     if criu.waits_at != "post-restore":  # it is there at once where no namespace was made
         _adopt(launch, criu.answer("post-restore"))
-    if not launch.pid:
-        raise PyociError("criu names no process that it restored")
     if slot < 0:
         return
     if not criu.masters:

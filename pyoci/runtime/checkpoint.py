@@ -13,6 +13,7 @@ import stat
 from pyoci.cgroup import face
 from pyoci.errors import PyociError, SyscallError, UnsupportedConfig, UsageError, WrongStatus
 from pyoci.kernel import calls
+from pyoci.kernel.proc import put_file
 from pyoci.launch import criu as criu_process
 from pyoci.launch import criu_wire as wire
 from pyoci.launch.restore import INHERITED, NAMESPACE_NAMES
@@ -357,8 +358,8 @@ def _link(pid, number):
 def _dump(program, environ, request, options):
     make_directories(options.image_path, options.work_path)
     if not options.pre_dump:
-        with open(os.path.join(options.image_path, DESCRIPTORS), "w", encoding="utf-8", errors="surrogateescape") as file:
-            json.dump(request.streams, file)
+        # Over whatever bears the name: in a directory that others may write to it could be a link, or a FIFO.
+        put_file(os.path.join(options.image_path, DESCRIPTORS), json.dumps(request.streams).encode())
     criu = criu_process.Criu(program, environ, {"images_dir_fd": options.image_path, "work_dir_fd": options.work_path}, LOG)
     try:
         criu.ask(wire.PRE_DUMP if options.pre_dump else wire.DUMP, request.options)

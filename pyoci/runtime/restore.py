@@ -7,6 +7,7 @@ fails, everything is undone.  The images say what the processes are, the bundle 
 import json
 import os
 import posix
+import stat
 
 from pyoci.compile.restoring import NULL, Images, external, hidden, mount_points, restore_plan
 from pyoci.errors import ConfigError, PyociError, SyscallError
@@ -68,15 +69,23 @@ def _read_streams(image_path):
     """The names of the standard streams that checkpoint stored, three strings."""
     path = os.path.join(image_path, DESCRIPTORS)
     try:
-        with open(path, "rb") as file:
-            names = json.loads(file.read(65536))
+        # Images come from elsewhere: a FIFO must not hold us, nor what is nested too deeply end in a traceback.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+            names = json.loads(file.read(65536) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else b"")
     except OSError as error:
         raise SyscallError("open", error.errno, path) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or len(names) != 3 or not all(map(_is_name, names)):
         raise PyociError(f"{path}: no list of three names, as checkpoint writes it")
-    return names[:3]
+    return names
+
+
+def _is_name(name):
+    try:
+        return isinstance(name, str) and b"\0" not in name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False
 
 
 def _images(given, config, streams):
