@@ -70,6 +70,7 @@ long filesystem_type(int fd);
 
 int clone_tree(struct machine *m, int fd, const char *path, bool recursive);
 int attach(struct machine *m, int tree, int target, const char *text);
+int refuse_procfs(struct machine *m, int target, const char *text);
 /* copy.c: the content of the directory, as it is seen now, into the new mount */
 int copy_up(struct machine *m, int from, int to);
 int set_attributes(struct machine *m, int fd, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive, const char *text);

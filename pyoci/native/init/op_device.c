@@ -73,7 +73,7 @@ OPERATION(bind_device)
 	target = open_or_make(m, a->path_, TARGET_FILE, 0);
 	if (target < 0)
 		return fail(m, STEP_OPENAT2, target, a->path_);
-	return attach(m, tree, target, a->path_);
+	return refuse_procfs(m, target, a->path_) < 0 ? -1 : attach(m, tree, target, a->path_);
 }
 
 OPERATION(make_link)
@@ -139,6 +139,8 @@ static int cover_console(struct machine *m, int peer)
 
 	if (target < 0)
 		return fail(m, STEP_OPENAT2, target, "/dev/console");
+	if (refuse_procfs(m, target, "/dev/console") < 0)
+		return -1;
 	tree = clone_tree(m, peer, "", false);
 	return tree < 0 ? -1 : attach(m, tree, target, "/dev/console");
 }

@@ -239,6 +239,12 @@ static bool is_kernel_filesystem(const char *fstype)
 	return text_equal(fstype, "proc") || text_equal(fstype, "sysfs");
 }
 
+/* Something over a file of procfs could hide what init and the runtime verify there. */
+int refuse_procfs(struct machine *m, int target, const char *text)
+{
+	return filesystem_type(target) == PROC_SUPER_MAGIC ? fail(m, STEP_VERIFY_PROCFS, EPERM, text) : 0;
+}
+
 OPERATION(mount)
 {
 	bool strict = is_kernel_filesystem(a->fstype_);
@@ -255,9 +261,8 @@ OPERATION(mount)
 		return fail(m, STEP_OPENAT2, target, a->target_);
 	if (!is_directory(target))
 		return fail(m, STEP_VERIFY_DIRECTORY, ENOTDIR, a->target_);
-	/* Something over a procfs could hide what init and the runtime verify there. */
-	if (!text_equal(a->fstype_, "proc") && filesystem_type(target) == PROC_SUPER_MAGIC)
-		return fail(m, STEP_VERIFY_PROCFS, EPERM, a->target_);
+	if (!text_equal(a->fstype_, "proc") && refuse_procfs(m, target, a->target_) < 0)
+		return -1;
 	tree = new_mount(m, a->fstype_, a->source_, a->flags_, a->data_, (uint64_t)a->attr_set_, a->mode_ && covers ? target : -1);
 	if (tree < 0)
 		return -1;
@@ -269,8 +274,8 @@ OPERATION(mount)
 /* must_proc: 0 the target must not lie on a procfs, 1 the source must be a procfs, 2 a listed file of procfs. */
 static int check_procfs(struct machine *m, int64_t must_proc, int tree, int target, const char *text)
 {
-	if (must_proc == 0 && filesystem_type(target) == PROC_SUPER_MAGIC)
-		return fail(m, STEP_VERIFY_PROCFS, EPERM, text);
+	if (must_proc == 0 && refuse_procfs(m, target, text) < 0)
+		return -1;
 	if (must_proc == 1 && filesystem_type(tree) != PROC_SUPER_MAGIC)
 		return fail(m, STEP_VERIFY_PROCFS, EPERM, text);
 	return 0;
@@ -338,6 +343,8 @@ OPERATION(cgroup_view)
 
 	if (target < 0)
 		return fail(m, STEP_OPENAT2, target, a->target_);
+	if (refuse_procfs(m, target, a->target_) < 0)
+		return -1;
 	tree = new_mount(m, "cgroup2", a->name_, none, none, (uint64_t)a->attr_set_, -1);
 	if (tree < 0 && m->failure.error != EPERM && m->failure.error != EBUSY)
 		return -1;
