@@ -7,7 +7,7 @@ Source: user_namespaces(7), docker's documentation of rootless mode (what its us
 import os
 import stat
 
-from pyoci.minidocker.delegated import BUS, find_delegated
+from pyoci.minidocker.delegated import BUS, LIMITS, find_delegated
 from pyoci.minidocker.errors import BadRequest
 
 NO_CGROUPS = "systemd delegates cgroups to users, on version 2 alone: docs/minidocker/for-docker-users.md, 'Without root'"
@@ -87,7 +87,19 @@ def judge(host):
     _refuse_priority(host)
     for limit in host.get("Ulimits") or []:
         _refuse_ulimit(limit)
-    return _discard(host, cgroups) + _few_ids()
+    return _discard(host, cgroups) + few_ids()
+
+
+def info(is_v2):
+    """What SystemInfo says otherwise.  Engine API SystemInfo"""
+    cgroups = delegated()
+    memory, cpu, cpuset, pids = (name in cgroups.controllers for name in ("memory", "cpu", "cpuset", "pids"))
+    warnings = [f"{', '.join(fields.values())}: {_lack(name)}" for name, fields in LIMITS.items() if name not in cgroups.controllers]
+    return {
+        "MemoryLimit": memory, "SwapLimit": memory, "CpuCfsPeriod": cpu, "CpuCfsQuota": cpu, "CPUShares": cpu, "CPUSet": cpuset, "PidsLimit": pids,
+        "OomKillDisable": False, "CgroupDriver": cgroups.driver,
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless", *(["name=cgroupns"] if is_v2 else [])], "Warnings": (warnings + few_ids()) or None,
+    }  # fmt: skip
 
 
 def refuse_limits(host):
@@ -107,7 +119,8 @@ def _discard(host, cgroups):
     return [f"{flag}: {_lack(controller)}: limit discarded" for _, flag, controller in lacking]
 
 
-def _few_ids():
+def few_ids():
+    """[a warning] where there is one id alone."""
     if mapped("uid_map") > 1:
         return []
     from pyoci.minidocker.rootless import Ids

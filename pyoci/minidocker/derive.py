@@ -3,10 +3,12 @@
 Source: docker-diff(1), docker-export(1), docker-commit(1).
 """
 
+import json
 import os
 
 from pyoci.minidocker import bundle, containers
 from pyoci.minidocker.copy import root_of
+from pyoci.minidocker.images.rootless import in_user_namespace
 
 
 def changes(store, ref):
@@ -27,8 +29,8 @@ def export(store, ref, file):
         images.export_tree(container.rootfs, file)
 
 
-def commit(store, ref, reference="", *, author="", message="", changes=(), pause=True):
-    """An image of a container as it is; a running one is frozen meanwhile, with `pause`.  Returns the image's id."""
+def commit(store, ref, reference="", *, author="", message="", changes=(), pause=None, warn=None):
+    """An image of a container as it is; a running one is frozen meanwhile, with `pause`; None: if it can be.  Returns the image's id."""
     from pyoci.minidocker import life
     from pyoci.minidocker.images import commit as images
     from pyoci.minidocker.images import records
@@ -36,7 +38,9 @@ def commit(store, ref, reference="", *, author="", message="", changes=(), pause
 
     container = containers.find(store, ref)
     names = [references.parse(reference)] if reference else []
-    freezes = pause and containers.status_of(container) == "running"
+    freezes = pause is not False and containers.status_of(container) == "running"
+    if freezes and pause is None and in_user_namespace():
+        freezes = _can_freeze(container, warn)
     if freezes:
         life.pause(store, container.id)
     try:
@@ -54,3 +58,13 @@ def commit(store, ref, reference="", *, author="", message="", changes=(), pause
     finally:
         if freezes:
             life.unpause(store, container.id)
+
+
+def _can_freeze(container, warn):
+    """Whether a user's container has a cgroup to freeze; that it has none is told."""
+    with open(f"{container.folder}/bundle/config.json", encoding="utf-8") as file:
+        if "cgroupsPath" in json.load(file)["linux"]:
+            return True
+    if warn:
+        warn(f"container {container.name} goes on while it is committed: without a cgroup it can't be paused")
+    return False

@@ -186,11 +186,11 @@ class Engine:
 
         export(self.store, ref, file)
 
-    def commit(self, ref, reference="", *, author="", message="", changes=(), pause=True):
-        """Make an image of a container.  Returns its id."""
+    def commit(self, ref, reference="", *, author="", message="", changes=(), pause=None):
+        """Make an image of a container, frozen meanwhile; pause None: if it can be.  Returns its id."""
         from pyoci.minidocker.derive import commit
 
-        return commit(self.store, ref, reference, author=author, message=message, changes=changes, pause=pause)
+        return commit(self.store, ref, reference, author=author, message=message, changes=changes, pause=pause, warn=self.warn)
 
     # --- the whole
 

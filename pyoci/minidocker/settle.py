@@ -12,6 +12,7 @@ import time
 from pyoci.errors import PyociError
 from pyoci.kernel import calls
 from pyoci.minidocker import containers, monitor, prepare
+from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.start import runtime_of
 
 FIRST_DELAY_MS, LONGEST_DELAY_MS, RESET_NS = 100, 60_000, 10 * 10**9
@@ -95,7 +96,12 @@ def forget_run(container):
 def was_oom_killed(container):
     """Whether the kernel killed something of it for want of memory: its cgroup counts that, as long as it is there."""
     path = f"{(container.host.get('CgroupParent') or 'minidocker').strip('/')}/{container.id}"
-    for file in (f"/sys/fs/cgroup/memory/{path}/memory.oom_control", f"/sys/fs/cgroup/{path}/memory.events"):
+    files = (f"/sys/fs/cgroup/memory/{path}/memory.oom_control", f"/sys/fs/cgroup/{path}/memory.events")
+    if in_user_namespace():
+        from pyoci.minidocker.confined import delegated  # never for root
+
+        files = (f"{delegated().folder(container.id, container.host.get('CgroupParent') or '')}/memory.events",)
+    for file in files:
         with contextlib.suppress(OSError), open(file, encoding="ascii") as lines:
             return any(line.startswith("oom_kill ") and int(line.split()[1]) for line in lines)
     return False

@@ -10,6 +10,7 @@ import time
 from pyoci.errors import PyociError
 from pyoci.minidocker import containers
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError
+from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.show import moment
 from pyoci.minidocker.start import runtime_of
 
@@ -96,7 +97,7 @@ class Sampler:
     def sample(self):
         """A dict as ContainerStats has it.  Raises MiniDockerError where it stopped meanwhile."""
         container = self._container
-        data = self._runtime.stats(container.id)
+        data = self._read()
         before, before_read = self._last
         now, read = cpu(data.get("cpu") or {}, system_cpu_ns()), moment(time.time_ns())
         self._last = (now, read)
@@ -108,6 +109,18 @@ class Sampler:
             "cpu_stats": now, "precpu_stats": before or cpu({}, 0), "memory_stats": memory(data.get("memory") or {}),
             "blkio_stats": block_io(data.get("blkio") or {}), "networks": {} if shared else networks(container.pid),
         }  # fmt: skip
+
+
+    def _read(self):
+        """The data of a stats event; where a user's container has no cgroup, of its processes."""
+        try:
+            return self._runtime.stats(self._container.id)
+        except PyociError:
+            if not in_user_namespace() or (pids := self._runtime.ps(self._container.id)) == []:
+                raise
+            from pyoci.minidocker.process_stats import read  # never for root
+
+            return read(pids)
 
 
 def empty(container):

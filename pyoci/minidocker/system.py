@@ -13,6 +13,7 @@ from pyoci.errors import PyociError
 from pyoci.kernel.proc import has_apparmor
 from pyoci.minidocker import containers, show
 from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.settle import refresh
 
 API_VERSION, MIN_API_VERSION = "1.44", "1.24"
@@ -57,7 +58,7 @@ def info(store, runtime=""):
     is_v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
     with open("/proc/meminfo", encoding="ascii") as file:
         memory = int(file.readline().split()[1]) * 1024
-    return {
+    found = {
         "ID": store.roots.data, "Containers": len(statuses), "ContainersRunning": statuses.count("running") + statuses.count("restarting"),
         "ContainersPaused": statuses.count("paused"),
         "ContainersStopped": len([one for one in statuses if one in ("created", "exited", "dead", "removing")]),
@@ -72,6 +73,11 @@ def info(store, runtime=""):
         "SecurityOptions": (["name=apparmor"] if has_apparmor() else []) + ["name=seccomp,profile=builtin"] + (["name=cgroupns"] if is_v2 else []), "Warnings": None,
         "Swarm": {"LocalNodeState": "inactive"}, "IndexServerAddress": "https://index.docker.io/v1/", "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
     }  # fmt: skip
+    if in_user_namespace():
+        from pyoci.minidocker import confined  # never for root
+
+        found |= confined.info(is_v2)
+    return found
 
 
 def disk_usage(store):

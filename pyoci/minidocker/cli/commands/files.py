@@ -44,8 +44,7 @@ def commit(call):
     """An image of what a container has become."""
     values = call.values
     reference = call.arguments[1] if len(call.arguments) > 1 else ""
-    pause = values["pause"] is None or values["pause"]
-    print(call.engine.commit(call.arguments[0], reference, author=values["author"] or "", message=values["message"] or "", changes=values["change"], pause=pause))
+    print(call.engine.commit(call.arguments[0], reference, author=values["author"] or "", message=values["message"] or "", changes=values["change"], pause=values["pause"]))
 
 
 OUTPUT = Option("output", "o", TEXT, "file to write, instead of standard output")
