@@ -178,6 +178,15 @@ class FakeSystemd:
         self.units[unit]["properties"].update(dict(properties))
         return ("",)
 
+    def AttachProcessesToUnit(self, unit, inner, pids):
+        assert inner == ""
+        if unit not in self.units:
+            raise Refusal(f"{NAME}.NoSuchUnit", f"Unit {unit} not loaded.")
+        for folder in self.units[unit]["directories"]:
+            for pid in pids:
+                (folder / "cgroup.procs").write_text(str(pid))
+        return ("",)
+
     def Get(self, interface, name, path):
         if name == "ControlGroup":
             return "v", ("s", self.control_group)

@@ -208,6 +208,12 @@ def change(bus_path, unit, lines):
         _call(bus, "SetUnitProperties", "sba(sv)", unit, True, typed(lines))
 
 
+def attach(bus_path, unit, pid):
+    """Have systemd place a process in the cgroup of a running scope.  Raises BusError, SyscallError.  org.freedesktop.systemd1(5), AttachProcessesToUnit()"""
+    with _Bus(bus_path) as bus:
+        _call(bus, "AttachProcessesToUnit", "ssau", unit, "", [pid])
+
+
 def stop(bus_path, unit, description, processes, end_processes):
     """Stop the unit, if it is the one with that description, and have systemd forget it.
 

@@ -220,7 +220,7 @@ def _score(ops, config_process):
 def _place(ops, directories, limits):
     """Overlapped: the first write to a v1 cgroup.procs waits for the kernel's RCU, while init mounts."""
     ops.append(
-        Op("enter_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()], 0, 0, overlapped=True)
+        Op("enter_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()], 0, 0, "", "", overlapped=True)
     )
     index = len(ops) - 1
     _limit(ops, limits, True)

@@ -18,13 +18,14 @@ class Joining:
     keep_groups     setgroups is denied in the user namespace
     unprivileged    the caller has no privilege before it has joined the user namespace
     rootless        nor on the host, where it is not the host's root
+    scope           (path of the bus, unit) of a systemd that can place the process where a user can't, or two ""
     keyring         name of a new session keyring, or "" for the caller's
     without         names of the labels whose security module this host does not have
     preserve_fds, console_socket, pidfd_socket
     """
 
     __slots__ = ("namespaces", "directories", "pid", "root", "seccomp", "keep_groups", "keyring", "preserve_fds", "console_socket",
-                 "pidfd_socket", "without", "unprivileged", "rootless")  # fmt: skip
+                 "pidfd_socket", "without", "unprivileged", "rootless", "scope")  # fmt: skip
 
     def __init__(self, namespaces, directories, pid):
         self.namespaces = namespaces
@@ -33,6 +34,7 @@ class Joining:
         self.root = self.keyring = self.console_socket = self.pidfd_socket = ""
         self.seccomp = None
         self.keep_groups = self.unprivileged = self.rootless = False
+        self.scope = ("", "")
         self.preserve_fds = 0
         self.without = ()
 
@@ -53,7 +55,7 @@ def compile_exec(process, facts):
     lines = [f"{name}\t{path}" for name, path in facts.directories.items()]
     entered = -1
     if lines:
-        ops.append(Op("enter_cgroup", "default", lines, facts.pid, int(facts.rootless), overlapped=True))
+        ops.append(Op("enter_cgroup", "default", lines, facts.pid, int(facts.rootless), *facts.scope, overlapped=True))
         entered = len(ops) - 1
     if facts.root:
         ops.append(Op("open_rootfs", "default", facts.root, 0))

@@ -144,8 +144,11 @@ def map_ids(launch, uid_map, gid_map, deny_setgroups, uid_tool, gid_tool):
             write_file(f"{base}/{name}", lines.encode())
 
 
-def enter_cgroup(launch, lines, beside, optional):
-    """Place init into the cgroups; those of an exec were made long ago, and may have moved below (`beside` its first process)."""
+def enter_cgroup(launch, lines, beside, optional, bus, unit):
+    """Place init into the cgroups; those of an exec were made long ago, and may have moved below (`beside` its first process).
+
+    Who comes from a cgroup that is not the user's, such as a session's, may not move itself into one that is: systemd may.
+    """
     if not launch.directories:
         launch.directories = dict(line.split("\t", 1) for line in lines)
     try:
@@ -153,8 +156,20 @@ def enter_cgroup(launch, lines, beside, optional):
     except SyscallError as error:
         if not optional or error.errno not in (EACCES, EPERM):
             raise
+        if unit and _placed_by_systemd(launch, bus, unit):
+            return
         if launch.warn:
             launch.warn(f"the process stays outside of the container's cgroup, which this user may not move it into from here: {error}")
+
+
+def _placed_by_systemd(launch, bus, unit):
+    from pyoci.cgroup.unit import attach  # only for a user's exec
+
+    try:
+        attach(bus, unit, launch.pid)
+    except (BusError, SyscallError):  # a systemd that has gone with its user's session; or processes have moved below the scope
+        return False
+    return True
 
 
 def spawn_stand_in(launch):

@@ -96,7 +96,7 @@ class Engine:
         """Run a further process with our streams.  given: Engine API ExecCreate body.  Returns its exit status, 0 when detached."""
         from pyoci.minidocker.execute import execute
 
-        return execute(self.store, ref, given, detach=detach)
+        return execute(self.store, ref, given, detach=detach, warn=self.warn)
 
     def update(self, ref, changes):
         """Change limits and the restart policy.  Returns warnings."""

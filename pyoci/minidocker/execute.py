@@ -65,7 +65,7 @@ def check_running(container, ref):
         raise Conflict(f"Container {container.id} is not running", hint=f"minidocker start {ref}")
 
 
-def execute(store, ref, given, *, detach=False):
+def execute(store, ref, given, *, detach=False, warn=None):
     """Run the request's Cmd in a container.  Returns its exit status, 0 when detached.  Raises RuntimeFailed with docker's 126 or 127."""
     container = containers.find(store, ref)
     check_running(container, ref)
@@ -78,7 +78,7 @@ def execute(store, ref, given, *, detach=False):
     if detach:
         _detached(container, exec_id, process)
         return 0
-    status = in_foreground(store, container, process, stdin=bool(given.get("AttachStdin")))
+    status = in_foreground(store, container, process, stdin=bool(given.get("AttachStdin")), warn=warn)
     with store.change():
         container.event("exec_die", execID=exec_id, exitCode=str(status))
     return status
@@ -104,26 +104,26 @@ class Streams:
             os.close(fd)
 
 
-def in_foreground(store, container, process, *, stdin=True):
+def in_foreground(store, container, process, *, stdin=True, warn=None):
     """The exit status of a process that has our streams, or what stands in for them; without `stdin`, /dev/null for it."""
     if process["terminal"]:
-        return with_streams(store, container, process)
+        return with_streams(store, container, process, warn=warn)
     from pyoci.minidocker.relay import Relay
 
     relay = Relay((0, 1, 2) if stdin else (1, 2))
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         given = {} if stdin else {0: null}
-        return with_streams(store, container, process, {**given, **relay.fds})
+        return with_streams(store, container, process, {**given, **relay.fds}, warn)
     finally:
         os.close(null)
         relay.close()
 
 
-def with_streams(store, container, process, fds=()):
+def with_streams(store, container, process, fds=(), warn=None):
     """The exit status of a process that has these: {number: descriptor}, ours for what is not in it."""
     with Streams(*(dict(fds).get(number, -1) for number in range(3))):
-        return runtime_of(store, container).exec(container.id, process)
+        return runtime_of(store, container, warn).exec(container.id, process)
 
 
 # --- detached: a deed of the monitor, so that the process is the monitor's to reap and nobody's zombie holds the container

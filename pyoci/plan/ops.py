@@ -28,7 +28,7 @@ TABLE = (
     ("map_ids", HOST, "uid_map:s gid_map:s deny_setgroups:i uid_tool:s gid_tool:s", "user_namespaces(7)", "write the user and group id maps"),
     ("start_scope", HOST, "bus:s unit:s slice:s directories:l properties:l", "systemd.scope(5)",
      "have systemd make a scope, with its cgroups and limits, and init in it"),
-    ("enter_cgroup", HOST, "directories:l beside:i optional:i", "cgroups(7)", "place init into the container's cgroups"),
+    ("enter_cgroup", HOST, "directories:l beside:i optional:i bus:s unit:s", "cgroups(7)", "place init into the container's cgroups"),
     ("score_oom", HOST, "value:i", "proc(5)", "set the out-of-memory score adjustment"),
     ("clone_tree", HOST, "source:s recursive:i slot:f", "open_tree(2)", "clone a mount tree that init may not open itself"),
     ("hook", HOST, "kind:s index:i path:s args:l env:l timeout_s:i status:s", "config.md#posix-platform-hooks",

@@ -114,6 +114,8 @@ def _gather(root, container, config, options):
         facts.root = f"/proc/{pid}/root"
     facts.unprivileged = posix.geteuid() != 0
     facts.rootless = facts.unprivileged or in_user_namespace()
+    if facts.rootless and not options.cgroup:
+        facts.scope = record.get("scope") or facts.scope
     if calls.CLONE_NEWUSER in kinds or facts.rootless:
         facts.keep_groups = read_file(f"/proc/{pid}/setgroups").strip() == b"deny"
     seccomp = (config.get("linux") or {}).get("seccomp")

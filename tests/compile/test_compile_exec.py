@@ -56,7 +56,7 @@ def test_root_is_opened_before_namespaces_change_what_its_path_means():
 def test_limits_of_the_cgroup_hold_before_the_user_runs():
     ops = execute(joining(MNT))
     entered = place(ops, "enter_cgroup")
-    assert ops[entered].overlapped and ops[entered].args == (["cpu\t/c/cpu", "pids\t/c/pids"], 9, 0)
+    assert ops[entered].overlapped and ops[entered].args == (["cpu\t/c/cpu", "pids\t/c/pids"], 9, 0, "", "")
     assert place(ops, "wait_for", index=entered) < place(ops, "become_user")
 
 

@@ -6,6 +6,7 @@ import pathlib
 import re
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 
@@ -102,6 +103,16 @@ def test_cgroups_path_names_slice_and_scope(pyoci, bundle, systemd):
     create(pyoci, bundle)
     slice_, prefix, name = bundle.linux["cgroupsPath"].split(":")
     assert systemd.properties(f"{prefix}-{name}.scope")["Slice"] == slice_
+
+
+def test_a_process_that_may_not_move_itself_is_placed_by_systemd(pyoci, bundle, systemd):
+    name = create(pyoci, bundle)
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        unit.attach(systemd.path, f"pyoci-{name}.scope", child.pid)
+        assert f"pyoci-{name}.scope" in cgroups_of(child.pid)
+        child.kill()
+    with pytest.raises(PyociError, match="not loaded"):
+        unit.attach(systemd.path, "pyoci-nobody.scope", os.getpid())
 
 
 def test_run_leaves_no_unit(pyoci, bundle, systemd):

@@ -4,7 +4,7 @@
 #   tests/vm/minidocker_rootless.sh [USER]    as root, on a host (or in a virtual machine) with systemd and cgroup2 alone; USER by default uid 1000
 #
 # Needs a static busybox, newuidmap, and lines for USER in /etc/subuid and /etc/subgid; makes and removes a second user, mdrootless.
-# $MINIDOCKER: a program that both may run. Prints a line a check; ends with 0 if all held.
+# $MINIDOCKER: a program that both may run; $PARTS: which of "session service plain alone". Prints a line a check; ends with 0 if all held.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 MINIDOCKER=${MINIDOCKER:-$PWD/.venv/bin/minidocker}
@@ -28,19 +28,25 @@ if [ "${1:-}" != --inside ]; then
         setpriv --reuid "$id" --regid "$(id -g "$name")" --init-groups env -i PATH=/usr/bin:/usr/sbin:/bin HOME="$home" MINIDOCKER="$MINIDOCKER" "$@" \
             sh "$PWD/tests/vm/minidocker_rootless.sh" --inside "$part" "$home" || status=1
     }
+    PARTS=" ${PARTS:-session service plain alone} "
+    wanted() { case $PARTS in *" $1 "*) echo "# $2" ;; *) false ;; esac; }
     bus="XDG_RUNTIME_DIR=/run/user/$uid DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$uid/bus"
-    echo "# from a session, whose cgroup is not the user's"
-    # shellcheck disable=SC2086 # two words
-    as "$user" "$uid" "$work/one" delegated $bus
-    echo "# as a service of the user's systemd"
+    # shellcheck disable=SC2086 # $bus is two words
+    if wanted session "from a session, whose cgroup is not the user's"; then
+        as "$user" "$uid" "$work/one" delegated $bus
+    fi
     # shellcheck disable=SC2086
-    setpriv --reuid "$uid" --regid "$(id -g "$user")" --init-groups env -i PATH=/usr/bin:/usr/sbin:/bin $bus systemd-run --user --quiet --wait --pipe -p Delegate=yes \
-        -E MINIDOCKER="$MINIDOCKER" -E HOME="$work/one" sh "$PWD/tests/vm/minidocker_rootless.sh" --inside delegated "$work/one" || status=1
-    echo "# a user without a systemd of its own"
-    as mdrootless "$other" "$work/two" plain
-    echo "# a user without subordinate ids"
-    sed -i /^mdrootless:/d /etc/subuid /etc/subgid
-    as mdrootless "$other" "$work/two" alone
+    if wanted service "as a service of the user's systemd"; then
+        setpriv --reuid "$uid" --regid "$(id -g "$user")" --init-groups env -i PATH=/usr/bin:/usr/sbin:/bin $bus systemd-run --user --quiet --wait --pipe -p Delegate=yes \
+            -E MINIDOCKER="$MINIDOCKER" -E HOME="$work/one" sh "$PWD/tests/vm/minidocker_rootless.sh" --inside delegated "$work/one" || status=1
+    fi
+    if wanted plain "a user without a systemd of its own"; then
+        as mdrootless "$other" "$work/two" plain
+    fi
+    if wanted alone "a user without subordinate ids"; then
+        sed -i /^mdrootless:/d /etc/subuid /etc/subgid
+        as mdrootless "$other" "$work/two" alone
+    fi
     [ -z "$(find /tmp/minidocker-"$other" "$work/one/run" -name '*.sock' 2>/dev/null)" ] || status=1
     userdel --remove mdrootless 2>/dev/null
     rm -rf "$work" "/tmp/minidocker-$other"
