@@ -58,9 +58,11 @@ def enter(roots):
 def _check_owner(roots):
     """Raise MiniDockerError where a root is somebody else's: in /tmp anybody may have made it."""
     for folder in (roots.data, roots.run):
-        facts = os.lstat(folder)
-        if facts.st_uid != os.geteuid() or stat.S_IMODE(facts.st_mode) & 0o022:
-            raise MiniDockerError(f"{folder}: belongs to another user, or others may write to it", "--data-root and --run-root name other places")
+        facts = os.stat(folder)
+        if {facts.st_uid, os.lstat(folder).st_uid} != {os.geteuid()}:
+            raise MiniDockerError(f"{folder}: belongs to another user", "--data-root and --run-root name other places")
+        if stat.S_IMODE(facts.st_mode) & 0o022:
+            raise MiniDockerError(f"{folder}: others may write to it", f"chmod go-w {folder}")
 
 
 def note(roots, pid, kind=MOUNTS):

@@ -4,10 +4,17 @@ import os
 import pathlib
 import pty
 import subprocess
+import sys
+import tarfile
 
 import pytest
 import support
 from unprivileged import SUBORDINATE, UID
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "minidocker"))  # a registry, and tars, of MiniDocker's own tests
+
+from registry_place import Liar, MadeImage  # noqa: E402
+from tars import archive, device, file, folder  # noqa: E402
 
 pytestmark = pytest.mark.needs("root", "init", "shim", "busybox", "unprivileged_userns", "newuidmap")
 
@@ -158,6 +165,24 @@ def test_a_running_container_without_a_cgroup_is_committed_as_it_goes(mini):
     assert "goes" in mini.prints("stats", "--no-stream")
     mini.prints("rm", "-f", "goes")
     mini.prints("rmi", "goes:1")
+
+
+def test_a_pulled_image_has_its_owners_and_whiteouts_but_no_devices(mini):
+    lower = archive(folder("d", uid=5), file("d/a"), file("d/b", uid=5, gid=7), device("null", 1, 3), folder("o"), file("o/x"))
+    upper = archive(file("d/.wh.a"), file("o/.wh..wh..opq"), file("o/y"))
+    with Liar() as registry:
+        registry.images["me/app"] = MadeImage([lower, upper])
+        mini("pull", "-q", f"{registry.name}/me/app")
+        mini.prints("create", "--name", "pulled", "--network", "none", f"{registry.name}/me/app", "x")
+    mini.prints("export", "-o", "pulled.tar", "pulled")
+    with tarfile.open(mini.folder / "home" / "pulled.tar") as tar:
+        names = {member.name for member in tar}
+        assert (tar.getmember("d/b").uid, tar.getmember("d/b").gid, tar.getmember("d").uid) == (5, 7, 5)
+    assert {"d", "d/b", "o", "o/y"} <= names and not {"d/a", "o/x", "null"} & names
+    mini.prints("rm", "pulled")
+    mini.prints("image", "prune", "-af")
+    assert not list((mini.data_root / "layers").iterdir())
+    mini.prints("image", "make", "busybox")
 
 
 # --- namespaces that are the host's, or another container's

@@ -4,7 +4,7 @@
 #   tests/vm/minidocker_rootless.sh [USER]    as root, on a host (or in a virtual machine) with systemd and cgroup2 alone; USER by default uid 1000
 #
 # Needs a static busybox, newuidmap, and lines for USER in /etc/subuid and /etc/subgid; makes and removes a second user, mdrootless.
-# $MINIDOCKER: a program that both may run; $PARTS: which of "session service plain alone". Prints a line a check; ends with 0 if all held.
+# $MINIDOCKER: a program that both may run; $PARTS: which of "session service handed plain alone". Prints a line a check; ends with 0 if all held.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 MINIDOCKER=${MINIDOCKER:-$PWD/.venv/bin/minidocker}
@@ -28,7 +28,7 @@ if [ "${1:-}" != --inside ]; then
         setpriv --reuid "$id" --regid "$(id -g "$name")" --init-groups env -i PATH=/usr/bin:/usr/sbin:/bin HOME="$home" MINIDOCKER="$MINIDOCKER" "$@" \
             sh "$PWD/tests/vm/minidocker_rootless.sh" --inside "$part" "$home" || status=1
     }
-    PARTS=" ${PARTS:-session service plain alone} "
+    PARTS=" ${PARTS:-session service handed plain alone} "
     wanted() { case $PARTS in *" $1 "*) echo "# $2" ;; *) false ;; esac; }
     bus="XDG_RUNTIME_DIR=/run/user/$uid DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/$uid/bus"
     # shellcheck disable=SC2086 # $bus is two words
@@ -39,6 +39,12 @@ if [ "${1:-}" != --inside ]; then
     if wanted service "as a service of the user's systemd"; then
         setpriv --reuid "$uid" --regid "$(id -g "$user")" --init-groups env -i PATH=/usr/bin:/usr/sbin:/bin $bus systemd-run --user --quiet --wait --pipe -p Delegate=yes \
             -E MINIDOCKER="$MINIDOCKER" -E HOME="$work/one" sh "$PWD/tests/vm/minidocker_rootless.sh" --inside delegated "$work/one" || status=1
+    fi
+    if wanted handed "in a cgroup that root has handed to a user without a systemd of its own"; then
+        mkdir -p /sys/fs/cgroup/md-handed/shell
+        chown -R mdrootless /sys/fs/cgroup/md-handed
+        (echo 0 >/sys/fs/cgroup/md-handed/shell/cgroup.procs && as mdrootless "$other" "$work/two" handed; exit $status) || status=1
+        find /sys/fs/cgroup/md-handed -depth -type d -exec rmdir {} \; || status=1
     fi
     if wanted plain "a user without a systemd of its own"; then
         as mdrootless "$other" "$work/two" plain
@@ -84,11 +90,13 @@ echo text >in
 equal "files go in" "" "$(md cp in web:/tmp/in)"
 md cp web:/tmp/in out2 >/dev/null
 equal "and out, as the user's" "text $(id -u)" "$(cat out2) $(stat -c %u out2)"
-if [ "$part" = delegated ]; then
+if [ "$part" = delegated ] || [ "$part" = handed ]; then
     equal "nothing is warned of" "1" "$(wc -l <out)"
     id=$(md inspect --format '{{.Id}}' web)
     group=/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(md inspect --format '{{.State.Pid}}' web)/cgroup")
-    equal "its cgroup is a scope of the user's systemd" "/sys/fs/cgroup/user.slice/user-$(id -u).slice/user@$(id -u).service/user.slice/minidocker-$id.scope" "$group"
+    own=/sys/fs/cgroup/md-handed/minidocker/$id
+    [ "$part" = handed ] || own=/sys/fs/cgroup/user.slice/user-$(id -u).slice/user@$(id -u).service/user.slice/minidocker-$id.scope
+    equal "its cgroup is where it may be" "$own" "$group"
     equal "memory is limited" 67108864 "$(cat "$group/memory.max")"
     equal "processes are limited" 50 "$(cat "$group/pids.max")"
     equal "CPU is limited" "50000 100000" "$(cat "$group/cpu.max")"
@@ -101,6 +109,7 @@ if [ "$part" = delegated ]; then
     has "a running container becomes an image, frozen meanwhile" "sha256:" "$(md commit web mine:1)"
     md run --name big --network none -m 8m --memory-swap 8m busybox sh -c 'x=$(head -c 60000000 /dev/zero | tr "\0" x); echo ${#x}' >/dev/null
     equal "who wants too much memory is killed" 137 $?
+    [ "$part" = delegated ] || equal "and that is told" true "$(md inspect --format '{{.State.OOMKilled}}' big)"
 else
     has "limits are discarded, and that is told" "--memory: no cgroup with the controller memory is delegated to this user: limit discarded" "$(cat out)"
     has "pause says what it lacks" "has no cgroup, which pause needs" "$(md pause web)"

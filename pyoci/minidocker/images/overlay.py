@@ -50,7 +50,7 @@ def _advice(error, upper):
         return "overlayfs is not in this kernel, or not allowed here"
     kind = _file_system(upper) if upper and error.errno == errno.EINVAL else ""
     if kind in _NO_UPPER or kind.startswith("fuse"):
-        return f"{upper} is on {kind}, which can't be an upper layer; --root names a place on another file system, such as ext4, xfs or tmpfs"
+        return f"{upper} is on {kind}, which can't be an upper layer; --data-root names a place on another file system, such as ext4, xfs or tmpfs"
     return ""
 
 
