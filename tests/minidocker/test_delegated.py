@@ -1,5 +1,9 @@
 """Which cgroups a user's containers get, and which limits can't be had there."""
 
+import pathlib
+import subprocess
+import sys
+
 import pytest
 
 from pyoci.minidocker.delegated import Delegated
@@ -35,3 +39,13 @@ def test_limits_lack_the_controllers_that_are_not_delegated(base):
 
 def test_what_asks_for_no_limit_lacks_nothing():
     assert Delegated("none").lacking({"Memory": 0, "MemorySwap": -1, "PidsLimit": -1, "MemorySwappiness": -1, "OomKillDisable": False}) == []
+
+
+@pytest.mark.needs("root", "init", "shim", "busybox")
+def test_root_loads_no_room_of_users(place):
+    words = ["run", "--rm", "--network", "none", "-m", "64m", "busybox", "true"]
+    command = [sys.executable, "-X", "importtime", "-m", "pyoci.minidocker", "--data-root", place.roots.data, "--run-root", place.roots.run, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=pathlib.Path(__file__).parents[2])
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    assert "pyoci.minidocker.prepare" in loaded
+    assert not loaded & {f"pyoci.minidocker.{room}" for room in ("rootless", "confined", "delegated", "bundle_rootless", "process_stats")}
