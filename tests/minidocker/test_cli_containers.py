@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from minidocker_place import Place, assert_nothing_left
+from minidocker_place import RUNTIME, Place, assert_nothing_left
 from support import reap, snapshot
 
 pytestmark = pytest.mark.needs("root", "init", "shim", "busybox")
@@ -50,7 +50,7 @@ class Program:
 def docker(own_mounts, tmp_path_factory):
     """The program, and a container `web` that runs for the whole module."""
     before = snapshot()
-    place = Place(tmp_path_factory.mktemp("cli"), os.environ.get("MINIDOCKER_RUNTIME", ""))
+    place = Place(tmp_path_factory.mktemp("cli"), RUNTIME)
     program = Program(place)
     program.prints("run", "-d", "--network", "none", "--name", "web", "--label", "a=b", "busybox", "sh", "-c", "echo one; echo two >&2; exec sleep 1000")
     yield program
