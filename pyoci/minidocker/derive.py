@@ -54,6 +54,8 @@ def commit(store, ref, reference="", *, author="", message="", changes=(), pause
         image = images.commit(store, base, container.chain, upper, config, names=names, **said)
         with store.change():
             container.event("commit", comment=message, imageID=image.id, imageRef=str(names[0]) if names else "")
+            for name in names:
+                store.add_event("image", "tag", image.id, {"name": name.familiar()})
         return image.id
     finally:
         if freezes:

@@ -351,3 +351,9 @@ def test_slash_behind_a_file_of_the_host_is_refused(place, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadRequest, match="ENOTDIR"):
         place.engine.copy_in(place.create("true"), f"{tmp_path}/file/", "/x")
+
+
+def test_file_that_tells_no_size_is_copied_whole(place, tmp_path):
+    container_id = place.up("sleep", "1000")
+    place.engine.copy_out(container_id, "/proc/1/cmdline", str(tmp_path / "line"))
+    assert (tmp_path / "line").read_bytes() == b"sleep\0" + b"1000\0"

@@ -201,7 +201,7 @@ def health_check(given):
             raise BadRequest("--no-healthcheck conflicts with --health-* options")
         return {"Healthcheck": {"Test": ["NONE"]}}
     if given["health-cmd"]:
-        asked["Test"] = ["CMD-SHELL", given["health-cmd"]]
+        asked = {"Test": ["CMD-SHELL", given["health-cmd"]], **asked}
     for key, value in asked.items():
         if key != "Test" and value < 0:
             raise BadRequest(f"health check: {key} cannot be negative")

@@ -22,6 +22,7 @@ from pyoci.minidocker.images.rootless import is_opaque
 from pyoci.minidocker.images.unpack import OPAQUE, WHITEOUT
 
 CHUNK = 1 << 20
+UNTOLD = 16 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS
 
@@ -208,6 +209,14 @@ class packed_tree:  # noqa: N801: used as a function
         self._thread.join()
 
 
+def _read(fd):
+    """What can be read, 16 MB at most."""
+    data = bytearray()
+    while len(data) < UNTOLD and (more := os.read(fd, CHUNK)):
+        data += more
+    return bytes(data)
+
+
 class _Tree:
     """What is below an open folder.  `called` is what the folder itself is called in the archive, b"" for `./`, of which no name of an entry below speaks."""
 
@@ -301,7 +310,10 @@ class _Tree:
             raise OSError(-fd, os.strerror(-fd))
         try:
             found = os.fstat(fd)
-            self.packer.add_file(self._entry(path, tar.FILE, found, self._xattrs(fd), size=found.st_size), fd)
+            if not path and not found.st_size and (data := _read(fd)):  # procfs, sysfs: files that don't tell their size
+                self.packer.add(self._entry(path, tar.FILE, found, size=len(data)), data)
+            else:
+                self.packer.add_file(self._entry(path, tar.FILE, found, self._xattrs(fd), size=found.st_size), fd)
         finally:
             os.close(fd)
         return True
