@@ -111,13 +111,13 @@ def status_of(container):
 
 
 def _is_restarted(container):
-    """Whether one that has just ended, and is not settled yet, will be restarted by its policy."""
+    """Whether one that has just ended, and is not settled yet, will be restarted by its policy; of one whose exit nobody has noted yet: whether it may be."""
     if (container.host.get("RestartPolicy") or {}).get("Name", "no") in ("", "no") or container.stopped_by_user or not container.is_monitor_alive():
         return False
     from pyoci.minidocker.settle import read_exit, wants_restart
 
     noted = read_exit(container)
-    return noted is not None and wants_restart(container, noted[0])
+    return noted is None or wants_restart(container, noted[0])
 
 
 def find(store, ref):
