@@ -14,7 +14,7 @@ export PIP_ROOT_USER_ACTION = ignore
 PAPERS := pyproject.toml setup.py setup.cfg
 SOURCES := $(PAPERS) $(shell find pyoci schemas -name '*.py' -o -name '*.[ch]' -o -name '*.json')
 
-.PHONY: help hello mini test bench bench-engines build install lint fuzz bundles clean packages-build packages-test packages-engines
+.PHONY: help hello mini test bench bench-engines build install recording lint fuzz bundles clean packages-build packages-test packages-engines
 
 help:
 	@echo "make hello    build and install pyoci, and run a container (root)"
@@ -33,7 +33,7 @@ packages-build packages-test packages-engines: packages-%:
 # --- the virtual environment -------------------------------------------------------------------------------------
 
 $(BIN)/python: | packages-build
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pyoci needs Python 3.11 or newer; make PYTHON=... names one")'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pyoci needs Python 3.11 or newer; make PYTHON=.PHONY: help hello mini test bench bench-engines build install recording lint names one")'
 	$(PYTHON) -m venv $(VENV)
 
 # What builds the wheel; --no-build-isolation then needs no second download.
@@ -99,6 +99,11 @@ fuzz: build
 	@mkdir -p build/fuzz
 	clang -g -fsanitize=fuzzer,address,undefined -Ipyoci/native/init tests/init/fuzz.c pyoci/native/init/plan.c -o build/fuzz/plan
 	build/fuzz/plan -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=build/fuzz/
+
+# The README's recording, played and drawn anew.
+recording: packages-test install
+	docs/recording/record.py docs/recording/session.cast
+	docs/recording/draw.py docs/recording/session.cast docs/recording/session.svg
 
 lint: $(VENV)/.test-tools
 	$(BIN)/ruff check --line-length 180 --select E,F,W,I,B,UP,C4,SIM,RET --ignore E501,SIM105 pyoci tests setup.py
