@@ -51,7 +51,8 @@ def status_line(container, status):
     if status == "restarting":
         return f"Restarting ({container.exit_code}) {since_end} ago"
     if status == "exited":
-        return f"Exited ({exit_code(container)}) {since_end} ago"
+        # Of one that ended with the host nobody knows when, until it is settled.
+        return f"Exited ({exit_code(container)})" + (f" {since_end} ago" if container.finished_ns else "")
     return {"removing": "Removal In Progress", "dead": "Dead"}.get(status, "Created")
 
 

@@ -417,3 +417,11 @@ def test_nothing_is_wrong_after_all_that(place):
     assert place.engine.check() == []
     for document in (place.engine.info(), place.engine.version(), place.engine.system_df()):
         json.dumps(document)
+
+
+def test_who_ended_with_the_host_has_no_moment_of_its_end(place):
+    """As after a reboot, until `system start` settles it: the record says that it runs, and the boot is another one."""
+    container_id = place.up("sleep", "1000")
+    place.store.db.execute("update containers set boot = 'another' where id = ?", (container_id,))
+    assert place.engine.list(all=True)[0]["Status"] == "Exited (137)"
+    place.store.db.execute("update containers set boot = ? where id = ?", (containers.identity(os.getpid())[1], container_id))
