@@ -253,7 +253,7 @@ def _external_mounts(plan, pid):
             if bind.recursive:
                 tails = mounts.shared_below(point, bind.source)
                 found += [(point + tail, bind.target + tail) for tail in tails if bind.target + tail not in own]
-        found += [(path, "/dev/null") for path in hidden(plan) if _is_device(pid, path)]
+        found += [(path, "/dev/null") for path in hidden(plan) if _is_device(root_fd, path)]
     finally:
         os.close(root_fd)
     return found
@@ -271,11 +271,16 @@ def _resolved(root_fd, target):
         os.close(fd)
 
 
-def _is_device(pid, path):
+def _is_device(root_fd, path):
+    """Whether a path is a character device for the container: its links lead nowhere else."""
     try:
-        return stat.S_ISCHR(os.stat(f"/proc/{pid}/root{path}").st_mode)
-    except OSError:
+        fd = calls.openat2(root_fd, path, os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT)
+    except SyscallError:
         return False
+    try:
+        return stat.S_ISCHR(os.fstat(fd).st_mode)
+    finally:
+        os.close(fd)
 
 
 class Mounts:

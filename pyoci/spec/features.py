@@ -57,7 +57,8 @@ def features(*, last_capability=40, libseccomp="", seccomp_archs=(), seccomp_fla
             "netDevices": {"enabled": "netDevices" not in refused},
         },
         "annotations": {name: text for name, text in annotations.items() if text},
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."],
+        # A scope's properties may name programs; criu's options are read from the file that the other names (runtime/checkpoint.py).
+        "potentiallyUnsafeConfigAnnotations": ["org.criu.config", "org.systemd.property."],
     }
 
 

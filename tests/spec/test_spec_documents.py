@@ -4,6 +4,7 @@ import pytest
 from spec_documents import LINUX, minimal, with_linux
 
 from pyoci import __version__
+from pyoci.runtime.checkpoint import CONFIG_ANNOTATION
 from pyoci.spec import features as features_module
 from pyoci.spec.locate import locate
 from pyoci.spec.defaults import spec
@@ -89,7 +90,7 @@ def test_features_know_the_labels_of_both_security_modules():
 
 def test_features_know_the_systemd_driver():
     assert features()["linux"]["cgroup"]["systemd"] is True
-    assert features()["potentiallyUnsafeConfigAnnotations"] == ["org.systemd.property."]
+    assert features()["potentiallyUnsafeConfigAnnotations"] == [CONFIG_ANNOTATION, "org.systemd.property."]
     assert [features(systemd_user=can)["linux"]["cgroup"]["systemdUser"] for can in (False, True)] == [False, True]
 
 
