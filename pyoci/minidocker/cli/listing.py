@@ -3,13 +3,15 @@
 A column is a field that --format can name; its heading stands in the table.  Source: docker's "Format command and log output".
 """
 
+from pyoci.minidocker.cli.visible import visible
+
 GAP = 3
 NARROWEST = 10
 
 
 def table(headings, rows):
-    """Lines of a table: columns as wide as their widest word, three blanks between."""
-    rows = [headings, *rows]
+    """Lines of a table: columns as wide as their widest word, three blanks between.  A row is one line, whatever its words hold."""
+    rows = [headings, *([visible(word) for word in row] for row in rows)]
     widths = [max([NARROWEST] + [len(row[at]) + GAP for row in rows]) for at in range(len(headings))]
     return ["".join(word.ljust(width) for word, width in zip(row[:-1], widths, strict=False)) + row[-1] for row in rows]
 

@@ -8,6 +8,7 @@ import os
 import sys
 
 from pyoci.errors import PyociError
+from pyoci.minidocker.cli.visible import visible
 
 # command -> module in cli/commands, which is imported when it is called, so that --help imports nothing; in the order of use.
 COMMANDS = {
@@ -74,6 +75,7 @@ class Call:
 
 def entry():
     """Run and leave the process, without the interpreter's own farewell."""
+    sys.stdout.reconfigure(errors="surrogateescape")  # names of files, which need not be UTF-8
     status = main(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -203,17 +205,17 @@ def fail(name, error):
 def say(error, hint=""):
     """An error on standard error, and below it its own hint, or this one."""
     hint = getattr(error, "hint", "") or hint
-    print(f"minidocker: {one_line(error)}" + (f"\n  {hint}" if hint else ""), file=sys.stderr)
+    print(f"minidocker: {one_line(error)}" + (f"\n  {one_line(hint)}" if hint else ""), file=sys.stderr)
 
 
 def one_line(error):
-    """The error's text without line ends, whatever it quotes."""
-    return " ".join(str(error).encode("utf-8", "backslashreplace").decode().split("\n"))
+    """The error's text in one line that no terminal obeys, whatever it quotes."""
+    return visible(str(error).replace("\n", " "))
 
 
 def warn(text):
     """A warning: on standard error, and things go on."""
-    print(f"WARNING: {text}", file=sys.stderr)
+    print(f"WARNING: {one_line(text)}", file=sys.stderr)
 
 
 class Command:

@@ -9,6 +9,7 @@ import json
 import re
 from typing import ClassVar
 
+from pyoci.minidocker.cli.visible import json_escaped, on_terminal
 from pyoci.minidocker.errors import BadRequest
 
 TOKEN = re.compile(r"""\s*(?:(?P<string>"(?:\\.|[^"\\])*"|`[^`]*`)|(?P<number>-?\d+(?:\.\d+)?)|(?P<field>\$?[A-Za-z_0-9]*(?:\.[A-Za-z_0-9]+)+|\.|\$[A-Za-z_0-9]*)
@@ -44,7 +45,7 @@ def as_json(value):
     if isinstance(value, dict):
         value = {name: item for name, item in value.items() if name not in METHODS or not callable(item)}
     text = json.dumps(None if value is MISSING else value, ensure_ascii=False, separators=(",", ":"), default=lambda given: given())
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return json_escaped(text).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def truth(value):
@@ -236,7 +237,7 @@ def _run(nodes, dot, names, out, strict):
             for name in node[1].names:
                 names[name] = value
             if not node[1].names:
-                out.append(text_of(value))
+                out.append(on_terminal(text_of(value)))
         elif node[0] == "range":
             _range(node, value, dot, names, out, strict)
         else:

@@ -6,6 +6,7 @@ from pyoci.errors import PyociError
 from pyoci.minidocker.cli.main import FAILED, Command, say
 from pyoci.minidocker.cli.options import FLAG, TEXT, Option
 from pyoci.minidocker.cli.template import Fields, Template, as_json
+from pyoci.minidocker.cli.visible import json_escaped
 from pyoci.minidocker.errors import BadRequest, NotFound
 
 
@@ -65,7 +66,7 @@ def _show(call, find):
             say(error)
             status = FAILED
     if not form:
-        print(json.dumps(found, indent=4, ensure_ascii=False))
+        print(json_escaped(json.dumps(found, indent=4, ensure_ascii=False)))
     for document in found if form else ():
         print(template.render(_fields(document)) if template else as_json(document))
     return status

@@ -3,6 +3,7 @@
 from pyoci.minidocker.cli.commands.each import for_each
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, NUMBER, TEXT, Option
+from pyoci.minidocker.cli.visible import visible
 
 SEVERAL = "[OPTIONS] CONTAINER [CONTAINER...]"
 STOP_OPTIONS = (
@@ -44,7 +45,7 @@ def unpause(call):
 def remove(call):
     """Remove each."""
     if call.values["plan"]:
-        return for_each(call.arguments, lambda ref: call.engine.plan_remove(ref, force=bool(call.values["force"])), lambda text: print(text, end=""))
+        return for_each(call.arguments, lambda ref: call.engine.plan_remove(ref, force=bool(call.values["force"])), lambda text: print(visible(text, "\n"), end=""))
     force, volumes = bool(call.values["force"]), bool(call.values["volumes"])
     return for_each(call.arguments, lambda ref: call.engine.remove(ref, force=force, volumes=volumes), may_lack=force)
 

@@ -9,6 +9,7 @@ from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
 from pyoci.minidocker.cli.template import Fields, Template, as_json
 from pyoci.minidocker.cli.times import moment_ns
 from pyoci.minidocker.cli.values import number
+from pyoci.minidocker.cli.visible import visible
 from pyoci.minidocker.errors import BadRequest
 
 
@@ -38,7 +39,7 @@ def top(call):
 def diff(call):
     """Print what changed in a container's file system."""
     for kind, path in call.engine.changes(call.arguments[0]):
-        print(f"{kind} {path}".encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+        print(f"{kind} {visible(path)}")
 
 
 def events(call):
@@ -72,7 +73,7 @@ def event_line(event):
     seconds, nano = divmod(event["timeNano"], 10**9)
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(seconds)) + f".{nano:09d}" + _zone(seconds)
     shown = ", ".join(f"{key}={attributes[key]}" for key in sorted(attributes))
-    return f"{moment} {event['Type']} {event['Action']} {event['Actor']['ID']}" + (f" ({shown})" if shown else "")
+    return visible(f"{moment} {event['Type']} {event['Action']} {event['Actor']['ID']}" + (f" ({shown})" if shown else ""))
 
 
 def _zone(seconds):

@@ -4,7 +4,8 @@ import sys
 
 from pyoci.minidocker.cli import flags
 from pyoci.minidocker.cli.commands.each import check_terminal, foreground_status
-from pyoci.minidocker.cli.main import Command
+from pyoci.minidocker.cli.main import Command, warn
+from pyoci.minidocker.cli.visible import visible
 from pyoci.minidocker.errors import BadRequest
 
 
@@ -17,7 +18,7 @@ def _create(call, body):
         raise BadRequest(f'invalid --pull "{pull}": always, missing or never')
     created = call.engine.create(body, values["name"] or "", pull=pull, platform=values["platform"] or "", progress=_progress(call))
     for warning in created.warnings:
-        print(f"WARNING: {warning}", file=sys.stderr)
+        warn(warning)
     if cidfile:
         cidfile.write(created.id)
         cidfile.close()
@@ -58,7 +59,7 @@ def run(call):
     body = _body(call)
     values = call.values
     if values["plan"]:
-        sys.stdout.write(call.engine.plan_run(body, values["name"] or ""))
+        sys.stdout.write(visible(call.engine.plan_run(body, values["name"] or ""), "\n"))
         return 0
     check_terminal(body)
     container_id = _create(call, body)
@@ -76,7 +77,7 @@ def create(call):
     """Create, and print the id."""
     body = _body(call)
     if call.values["plan"]:
-        sys.stdout.write(call.engine.plan_create(body, call.values["name"] or ""))
+        sys.stdout.write(visible(call.engine.plan_create(body, call.values["name"] or ""), "\n"))
         return
     print(_create(call, body))
 

@@ -8,6 +8,7 @@ from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
 from pyoci.minidocker.cli.template import Template, as_json
 from pyoci.minidocker.cli.times import moment_ns
+from pyoci.minidocker.cli.visible import visible
 from pyoci.minidocker.errors import BadRequest
 from pyoci.minidocker.sizes import human_size
 
@@ -130,7 +131,7 @@ def check(call):
     """Look for damage and leftovers; with --heal put right what can be."""
     problems = call.engine.check(heal=bool(call.values["heal"]), deep=bool(call.values["deep"]))
     for problem in problems:
-        print(problem)
+        print(visible(problem))
     if not problems:
         print("nothing wrong")
     return 1 if any(not problem.endswith(" (mended)") for problem in problems) else 0
