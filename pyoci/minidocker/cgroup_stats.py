@@ -9,7 +9,7 @@ from pyoci.minidocker.errors import Conflict
 def _paths(pid):
     """{controller: folder} of a process, "" for the unified hierarchy."""
     found = {}
-    with open(f"/proc/{pid}/cgroup", encoding="ascii") as lines:
+    with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             _, names, path = line.strip().split(":", 2)
             for name in names.split(","):

@@ -7,7 +7,7 @@ import os
 
 from pyoci.minidocker import bundle, containers
 from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound
-from pyoci.minidocker.judge import judge
+from pyoci.minidocker.judge import judge, judge_merged
 from pyoci.minidocker.paths import Roots  # noqa: F401 - for whoever makes an Engine
 
 
@@ -110,6 +110,7 @@ def create(store, body, name="", *, runtime="", pull="missing", platform="", pro
     host = made["HostConfig"] = dict(body.get("HostConfig") or {})
     if runtime:
         host["Runtime"] = runtime
+    judge_merged(made)
     if not bundle.command(made):
         raise BadRequest("no command specified", hint="the image names none: give one after the image's name")
     container_id = containers.new_id()

@@ -33,6 +33,11 @@ def judge(body):
     return warnings
 
 
+def judge_merged(body):
+    """The same of what the image brought along: a request in which its defaults are filled in.  Raises BadRequest."""
+    _body(body)
+
+
 def _body(body):
     if body.get("StopSignal"):
         signal_of(body["StopSignal"])

@@ -18,7 +18,7 @@ from pyoci.minidocker.start import start as start_locked
 
 STOP_S = 10
 DEATH_MS = 15_000
-SIGKILL = 9
+SIGKILL, SIGTERM = 9, 15
 STREAMS = (("AttachStdout", monitor.WANTS_OUT), ("AttachStderr", monitor.WANTS_ERR), ("AttachStdin", monitor.WANTS_IN))
 
 
@@ -165,6 +165,14 @@ def _signal(store, container, number):
             raise
 
 
+def _stop_signal(container):
+    """The number of the signal that asks it to end; SIGTERM where its image says what is none, for it must be possible to stop it."""
+    try:
+        return signal_of(container.body.get("StopSignal") or "TERM")
+    except BadRequest:
+        return SIGTERM
+
+
 def stop(store, ref, timeout_s=None, signal=None):
     """Ask it to end, and kill it after timeout_s (the container's, or 10; -1: never).  A stopped one is no error."""
     with held(store, ref) as container:
@@ -178,7 +186,7 @@ def _mark_stopped(store, container):
 
 
 def _stop_locked(store, container, timeout_s=None, signal=None):
-    number = signal_of(signal or container.body.get("StopSignal") or "TERM")
+    number = signal_of(signal) if signal else _stop_signal(container)
     if container.status == "restarting":
         _quit_monitor(container)
         with store.change() as db:
@@ -230,7 +238,7 @@ def kill(store, ref, signal="KILL"):
     with held(store, ref) as container:
         if container.status not in containers.ALIVE:
             raise Conflict(f"cannot kill container: {ref}: container {container.id} is not running")
-        if number == signal_of(container.body.get("StopSignal") or "TERM") or number == SIGKILL:
+        if number == _stop_signal(container) or number == SIGKILL:
             _mark_stopped(store, container)
         if number == SIGKILL:
             _kill_locked(store, container)

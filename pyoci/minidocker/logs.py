@@ -12,6 +12,7 @@ from pyoci.kernel import calls
 from pyoci.minidocker import containers, monitor
 from pyoci.minidocker.errors import BadRequest
 
+CHUNK_BYTES = 1 << 20
 NAME = "log.json"
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "b": 1}
 MAX_FILES = 1000
@@ -175,32 +176,31 @@ def _all_records(container, tail, link):
         current = _wait_file(container, link)
         if current is None:
             return
-    rest = b""
+    held = bytearray()
     while True:
         ended = link is None
         if not ended:
-            rest, records = _read_on(current, rest)
-            yield from records
+            yield from _read_on(current, held)
             ended = not _wait_more(link)
-        rest, records = _read_on(current, rest)
-        yield from records
+        yield from _read_on(current, held)
         for newer in _newer(container.folder, current):
-            rest, records = _read_on(current, rest)  # what came between our last look and its end
-            yield from records
+            yield from _read_on(current, held)  # what came between our last look and its end
             current.close()
             current = newer
-            rest, records = _read_on(current, b"")
-            yield from records
+            held.clear()
+            yield from _read_on(current, held)
         if ended:
             current.close()
             return
 
 
-def _read_on(file, rest):
-    """What has come since, as (the beginning of a record that is not whole yet, the records)."""
-    data = rest + file.read()
-    whole, _, rest = data.rpartition(b"\n")
-    return rest, _records(line + b"\n" for line in whole.split(b"\n")) if whole else ()
+def _read_on(file, held):
+    """Yield the records that have come since, piece by piece: a log may be larger than memory.  held: a bytearray, the beginning of a record that is not whole yet."""
+    while data := file.read(CHUNK_BYTES):
+        held += data
+        *whole, rest = bytes(held).split(b"\n")
+        held[:] = rest
+        yield from _records(line + b"\n" for line in whole)
 
 
 def _newer(folder, file):

@@ -11,7 +11,7 @@ from pyoci.api import Runtime
 from pyoci.errors import PyociError
 from pyoci.minidocker import apparmor, bundle, bundle_mounts, containers, prepare, users
 from pyoci.minidocker.create import find_image, merge
-from pyoci.minidocker.judge import judge
+from pyoci.minidocker.judge import judge, judge_merged
 from pyoci.minidocker.logs import log_config
 
 NO_ID = "0" * 64
@@ -34,6 +34,7 @@ def _imagine(store, body, name):
     warnings = judge(body)
     image = find_image(store, body, pull="never")
     made = merge(body, image.config.get("config") or {})
+    judge_merged(made)
     made["HostConfig"] = dict(body.get("HostConfig") or {})
     made["Hostname"] = made.get("Hostname") or NO_ID[:12]
     return _Imagined(store, made, image, name or "NAME"), warnings

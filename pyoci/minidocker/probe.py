@@ -81,7 +81,7 @@ def _listen(reader, pidfd, end):
     """(the first OUTPUT_BYTES of what comes, whether the process ended before `end`).  What was written until then is there when it ends."""
     kept, wanted = b"", [(reader, calls.POLLIN), (pidfd, calls.POLLIN)]
     while (left_s := end - time.monotonic()) > 0:
-        ready = calls.poll(wanted, int(left_s * 1000) + 1)
+        ready = calls.poll(wanted, int(min(left_s, 3600) * 1000) + 1)  # poll(2) takes an int
         if reader in ready:
             data = os.read(reader, 65536)
             kept += data[: OUTPUT_BYTES - len(kept)]

@@ -16,6 +16,7 @@ from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.start import runtime_of
 
 FIRST_DELAY_MS, LONGEST_DELAY_MS, RESET_NS = 100, 60_000, 10 * 10**9
+LONGEST_POLL_MS = (1 << 31) - 1  # 24 days: poll(2) takes an int
 LOST_STATUS = 137  # a container whose monitor was killed is killed
 
 
@@ -249,6 +250,6 @@ def wait_gone(pid, started, timeout_ms=10_000):
     except calls.SyscallError:
         return True
     try:
-        return containers.start_time(pid) != started or bool(calls.poll([(fd, calls.POLLIN)], timeout_ms))
+        return containers.start_time(pid) != started or bool(calls.poll([(fd, calls.POLLIN)], min(timeout_ms, LONGEST_POLL_MS)))
     finally:
         os.close(fd)

@@ -77,7 +77,7 @@ def networks(pid):
     names = ("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped")
     columns = (0, 1, 2, 3, 8, 9, 10, 11)
     made = {}
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/net/dev", encoding="ascii") as lines:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/net/dev", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             name, colon, rest = line.partition(":")
             if colon and name.strip() != "lo":
@@ -186,7 +186,7 @@ def top(store, ref, words=()):
 
 def select_processes(text, pids):
     """The rows of ps(1)'s output that are of these pids.  The last column may hold blanks.  Raises MiniDockerError without a PID column."""
-    lines = text.splitlines()
+    lines = text.split("\n")  # no other character of a process's title ends a row
     titles = lines[0].split() if lines else []
     if "PID" not in titles:
         raise MiniDockerError("Couldn't find PID field in ps output")
