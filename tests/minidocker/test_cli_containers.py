@@ -221,3 +221,28 @@ def typed(docker, words, feed):
         finally:
             os.close(master)
     return shown.decode()
+
+
+@pytest.mark.parametrize(
+    ("shape", "words", "status", "said"),
+    [
+        ("<&-", ("cp", "-", "web:/tmp"), 125, "minidocker: read: Bad file descriptor (EBADF)"),
+        ("<&-", ("load",), 125, "minidocker: read: Bad file descriptor (EBADF)"),
+        (">&-", ("cp", "web:/bin", "-"), 125, "Bad file descriptor (EBADF)"),
+        ("<&-", ("exec", "web", "true"), 0, ""),
+        (">&-", ("exec", "web", "true"), 0, ""),
+        ("<&- >&- 2>&-", ("run", "--rm", "--network", "none", "busybox", "true"), 0, ""),
+        (">/dev/full", ("ps",), 125, "minidocker: write standard output: No space left on device"),
+        (">/dev/full", ("inspect", "web"), 125, "minidocker: write standard output: No space left on device"),
+        (">/dev/full", ("save", "busybox"), 125, "minidocker: write standard output: No space left on device"),
+        (">/dev/full", ("export", "web"), 125, "No space left on device (ENOSPC)"),
+        (">/dev/full", ("cp", "web:/bin", "-"), 125, "No space left on device (ENOSPC)"),
+    ],
+)
+def test_stream_that_is_closed_or_full_is_one_line(docker, shape, words, status, said):
+    environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": docker.place.roots.data, "MINIDOCKER_RUN": docker.place.roots.run}
+    command = ["sh", "-c", f'exec "$@" {shape}', "sh", PROGRAM, *words]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment, timeout=TIMEOUT_S, check=False)
+    assert done.returncode == status
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert done.stderr == "" if not said else done.stderr.startswith("minidocker: ")

@@ -75,13 +75,29 @@ class Call:
 
 def entry():
     """Run and leave the process, without the interpreter's own farewell."""
+    _open_standard_streams()
     sys.stdout.reconfigure(errors="surrogateescape")  # names of files, which need not be UTF-8
     status = main(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except OSError:
+    except BrokenPipeError:  # nobody wants the rest
         status = status or 1
+    except OSError as error:
+        status = status or fail("", _unwritten(error))
     os._exit(status)
+
+
+def _unwritten(error):
+    from pyoci.minidocker.errors import MiniDockerError
+
+    return MiniDockerError(f"write standard output: {error.strerror}")
+
+
+def _open_standard_streams():
+    """Where a descriptor was closed when Python began, there is no stream: __main__.py has put something into its place."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - to the end
 
 
 def main(words):

@@ -5,6 +5,7 @@ import os
 import sys
 
 from pyoci.minidocker.errors import BadRequest, MiniDockerError
+from pyoci.minidocker.images.disk import hint_of
 
 
 @contextlib.contextmanager
@@ -13,8 +14,13 @@ def written(path, what):
     if path in (None, "-", ""):
         if sys.stdout.isatty():
             raise BadRequest(f"refusing to write {what} to a terminal", hint="name a file with --output, or redirect")
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # nobody wants the rest
+            raise
+        except OSError as error:
+            raise MiniDockerError(f"write standard output: {error.strerror}", hint_of(error)) from error
         return
     fresh = f"{path}.{os.getpid()}.part"
     try:

@@ -8,7 +8,8 @@ Source: RFC 1952, RFC 8878, zlib's manual.
 import hashlib
 import zlib
 
-from pyoci.minidocker.errors import ImageProblem
+from pyoci.errors import errno_text
+from pyoci.minidocker.errors import ImageProblem, MiniDockerError
 from pyoci.minidocker.images import zstd
 
 CHUNK = 1 << 20
@@ -62,7 +63,7 @@ class Plain:
         if self._start:
             data, self._start = self._start, b""
         else:
-            data = self._raw.read(count)
+            data = _read(self._raw, count)
         self.packed += len(data)
         return data
 
@@ -94,10 +95,17 @@ class Plain:
         return data
 
 
+def _read(raw, count):
+    try:
+        return raw.read(count)
+    except OSError as error:
+        raise MiniDockerError(f"read: {errno_text(error.errno or 0)}") from error
+
+
 def _read_some(raw, count):
     """The first bytes of a stream that may give fewer than asked."""
     data = b""
-    while len(data) < count and (more := raw.read(count - len(data))):
+    while len(data) < count and (more := _read(raw, count - len(data))):
         data += more
     return data
 
