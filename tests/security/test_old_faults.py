@@ -100,13 +100,13 @@ def test_directories_that_are_missing_are_made_below_no_link_that_comes_late(bun
     """CVE-2024-45310: the working directory is made after the attacker has had his turn."""
     outside = tmp_path / "outside"
     outside.mkdir()
-    attacked(bundle, f"ln -s {outside} $ROOTFS/work; ln -s ../../../../../../../../../..{outside} $ROOTFS/work2")
-    for place in ("/work/new/place", "/work2/new/place"):
+    attacked(bundle, f"ln -s {outside} $ROOTFS/led; ln -s ../../../../../../../../../..{outside} $ROOTFS/led2")
+    for place in ("/led/new/place", "/led2/new/place"):
         bundle.process["cwd"] = place
         done = pyoci("create", "--bundle", bundle.write().path, pyoci.new_id())
         assert done.returncode == 0 or support.assert_one_line(done) is None
         assert os.listdir(outside) == []
-        subprocess.run(["rm", "-f", bundle.rootfs / "work", bundle.rootfs / "work2"], check=True)
+        subprocess.run(["rm", "-f", bundle.rootfs / "led", bundle.rootfs / "led2"], check=True)
 
 
 def test_no_process_holds_an_inheritable_capability_that_nobody_asked_for(bundle, pyoci):
