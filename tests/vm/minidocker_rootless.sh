@@ -123,7 +123,7 @@ else
     equal "other ids are there" "1000" "$(md exec -u 1000 web id -u)"
     md exec web sh -c 'touch /tmp/theirs; chown 5:7 /tmp/theirs'
 fi
-equal "its image goes out and comes back" "in" "$(md save mine:1 >mine.tar && md rmi mine:1 >/dev/null && md load -i mine.tar >/dev/null && md run --rm --network none mine:1 ls /tmp 2>/dev/null | grep in)"
+equal "its image goes out and comes back" "in" "$(md save mine:1 >mine.tar && md rmi mine:1 >/dev/null && md load -i mine.tar >/dev/null && md run --rm --network none mine:1 ls /tmp | grep -x in)"
 md run -d --name again --network none --restart on-failure:1 busybox sh -c 'exit 3' >/dev/null
 md run -d --name well --network none --health-cmd true --health-interval 1s busybox sleep 1000 >/dev/null
 for _ in $(seq 100); do
