@@ -13,6 +13,7 @@ from pyoci.errors import PyociError
 from pyoci.kernel import calls
 from pyoci.minidocker import containers, monitor, users
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError
+from pyoci.minidocker.paths import private
 from pyoci.minidocker.start import runtime_of
 
 DETACH_MS = 60_000
@@ -132,7 +133,7 @@ def with_streams(store, container, process, fds=(), warn=None):
 def _detached(container, exec_id, process):
     name = f"exec-{exec_id[:12]}"
     path = f"{container.live}/{name}"
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=private) as file:
         json.dump(process, file)
     os.mkfifo(f"{path}.said", 0o600)
     answer = os.open(f"{path}.said", os.O_RDWR | os.O_CLOEXEC)  # both ends: an answer is never lost

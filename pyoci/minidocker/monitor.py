@@ -98,6 +98,7 @@ def connect(live):
 def listen(folder_fd, name, kind=_socket.SOCK_SEQPACKET):
     """A listening socket of that name in the folder, over whatever had it; the path may be longer than sun_path.  Returns its descriptor."""
     listener = _socket.socket(_socket.AF_UNIX, kind)
+    os.fchmod(listener.fileno(), 0o600)  # before the name is there: bind(2) takes the mode from it
     path = f"/proc/self/fd/{folder_fd}/{name}"
     try:
         os.unlink(path)

@@ -58,12 +58,26 @@ class Roots:
         return f"{self.run}/containers/{container_id}"
 
     def make(self):
-        """Make both roots, closed to others."""
+        """Make both roots and what is below them, closed to others: there are containers' environments, and set-uid programs."""
         for folder in (self.data, self.run):
-            try:
-                os.makedirs(folder, 0o711, exist_ok=True)
-            except OSError as error:
-                raise MiniDockerError(f"make {folder}: {error.strerror}") from error
+            _close(folder, is_ours=False)
+        for folder in (f"{self.data}/blobs", f"{self.data}/containers", self.layers, self.ingest, f"{self.run}/containers", self.runtime):
+            _close(folder)
+
+
+def private(path, flags):
+    """The opener, as open() takes one, of a file that is its owner's alone."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _close(folder, is_ours=True):
+    """Make a folder that others can't enter; one that is there is closed if MiniDocker gave it its name, for older ones made it open."""
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        if is_ours and os.stat(folder).st_mode & 0o077:
+            os.chmod(folder, 0o700)
+    except OSError as error:
+        raise MiniDockerError(f"make {folder}: {error.strerror}") from error
 
 
 def _data_of_user(environ, uid):

@@ -12,6 +12,7 @@ from pyoci.kernel.proc import read_file
 from pyoci.minidocker import apparmor, bundle, bundle_mounts, bundle_security, containers, users
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError
 from pyoci.minidocker.images.rootless import in_user_namespace
+from pyoci.minidocker.paths import private
 from pyoci.spec.names import CAPABILITIES
 
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -39,7 +40,7 @@ def prepare(store, container, warn=None):
         folder = f"{container.folder}/bundle"
         os.makedirs(folder, 0o700, exist_ok=True)
         text = json.dumps(config, separators=(",", ":"), ensure_ascii=True)
-        _write(f"{folder}/config.json", text)
+        _write(f"{folder}/config.json", text, private)
     except BaseException as error:
         _undo_after(store, container, error)
         raise
@@ -62,9 +63,9 @@ def undo(store, container):
         layers.unmount(shm_of(container))
 
 
-def _write(path, text):
+def _write(path, text, opener=None):
     try:
-        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, "w", encoding="utf-8", errors="surrogateescape", opener=opener) as file:
             file.write(text)
     except OSError as error:
         raise MiniDockerError(f"write {path}: {error.strerror}") from error

@@ -9,7 +9,6 @@ it; what they write later goes nowhere.  Source: pipe(7), TIOCSTI(2const), FIONR
 import fcntl
 import os
 import stat
-import termios
 import time
 
 from pyoci.kernel import calls
@@ -20,6 +19,7 @@ GRACE_S = 2.0
 CHUNK_BYTES = 65536
 POLLOUT = 4
 _NULL = os.makedev(1, 3)
+_FIONREAD = 0x541B  # termios is a file of its own to load
 
 
 def passes(fd):
@@ -169,7 +169,7 @@ class _Carrier:
 
     def _drain(self):
         end = time.monotonic() + GRACE_S
-        self._owed = {fd: int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), "little") for fd in self._outputs}
+        self._owed = {fd: int.from_bytes(fcntl.ioctl(fd, _FIONREAD, bytes(4)), "little") for fd in self._outputs}
         while self._outputs:
             left_ms = max(0, int((end - time.monotonic()) * 1000))
             if not left_ms and not any(self._owed[fd] > 0 for fd in self._outputs):

@@ -84,6 +84,7 @@ class Store:
     def __init__(self, roots):
         self.roots = roots
         roots.make()
+        _close_files(roots.database)
         try:
             self.db = sqlite3.connect(roots.database, timeout=BUSY_S, isolation_level=None)
             self.db.row_factory = sqlite3.Row
@@ -133,6 +134,22 @@ class Store:
     def close(self):
         """Close the connection."""
         self.db.close()
+
+
+def _close_files(database):
+    """See that the database and its files are the owner's alone, from before there is anything in them.
+
+    SQLite makes its further files as the first is.  None is opened here that somebody may have open: closing it would let go of all his locks (fcntl(2)).
+    """
+    try:
+        os.close(os.open(database, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        for path in (f"{database}-shm", f"{database}-wal", database):
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(path).st_mode & 0o077:
+                    os.chmod(path, 0o600)
+    except OSError as error:
+        raise MiniDockerError(f"store {database}: {error.strerror}") from error
 
 
 @contextlib.contextmanager

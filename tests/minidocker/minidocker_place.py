@@ -8,6 +8,7 @@ MINIDOCKER_RUNTIME=runc pytest tests/minidocker  runs every container of these t
 After each test nothing of MiniDocker may be left: no mount, no cgroup, no process, no problem that `check` would find.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -245,12 +246,19 @@ def take_controllers_from_cgroup2():
         pytest.skip(f"crun takes no controllers in a cgroup2 beside version 1: {(done.stdout or done.stderr).strip().splitlines()[-1:]}")
 
 
-@pytest.fixture
-def place(own_mounts, tmp_path):
+@contextlib.contextmanager
+def used_place(folder):
     """A Place; whatever a test leaves is removed, and then nothing may be left of it on the host."""
     before = support.snapshot()
-    made = Place(tmp_path, RUNTIME)
+    made = Place(folder, RUNTIME)
     yield made
     made.clean()
     made.engine.close()
     assert_nothing_left(made, before)
+
+
+@pytest.fixture
+def place(own_mounts, tmp_path):
+    """A Place in a folder of the test's own."""
+    with used_place(tmp_path) as made:
+        yield made

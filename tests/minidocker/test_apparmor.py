@@ -85,7 +85,7 @@ def test_without_apparmor_a_named_profile_is_refused(monkeypatch):
 def test_refused_profile_leaves_no_container(place):
     done = place.run("true", **NAMED)
     assert (done.returncode, done.stderr) == (125, "AppArmor profile mine: AppArmor is not enabled on this host\n")
-    assert not os.path.exists(f"{place.roots.data}/containers")
+    assert not os.listdir(f"{place.roots.data}/containers")
 
 
 def test_default_is_loaded_once(kernel):

@@ -6,6 +6,7 @@ import sys
 
 from pyoci.minidocker.errors import BadRequest, MiniDockerError
 from pyoci.minidocker.images.disk import hint_of
+from pyoci.minidocker.paths import private
 
 
 @contextlib.contextmanager
@@ -24,7 +25,7 @@ def written(path, what):
         return
     fresh = f"{path}.{os.getpid()}.part"
     try:
-        with open(fresh, "xb") as sink:
+        with open(fresh, "xb", opener=private) as sink:  # as docker: there may be secrets in it
             yield sink
         os.replace(fresh, path)
     except BaseException as error:
