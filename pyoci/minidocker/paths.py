@@ -13,6 +13,7 @@ Source: XDG Base Directory Specification for who is not root; hier(7).
 import os
 
 from pyoci.minidocker.errors import MiniDockerError
+from pyoci.minidocker.trusted import check
 
 
 class Roots:
@@ -58,11 +59,26 @@ class Roots:
         return f"{self.run}/containers/{container_id}"
 
     def make(self):
-        """Make both roots and what is below them, closed to others: there are containers' environments, and set-uid programs."""
-        for folder in (self.data, self.run):
-            _close(folder, is_ours=False)
+        """Make both roots and what is below them, closed to others: there are containers' environments, and set-uid programs.
+
+        Raises MiniDockerError where another user could have put something there.
+        """
+        for folder, option in ((self.data, "--data-root"), (self.run, "--run-root")):
+            check(folder, option)
+            if not os.path.isdir(folder):
+                _close(folder)
+                check(folder, option)  # in /tmp somebody else may have been first
         for folder in (f"{self.data}/blobs", f"{self.data}/containers", self.layers, self.ingest, f"{self.run}/containers", self.runtime):
             _close(folder)
+
+
+def close_to_others(path, mode):
+    """Take from others what they may do with a file of ours.  Raises OSError; MiniDockerError where it is not ours."""
+    facts = os.stat(path)
+    if facts.st_uid not in (0, os.geteuid()):
+        raise MiniDockerError(f"{path} can't be trusted: it belongs to user {facts.st_uid}")
+    if facts.st_mode & 0o077:
+        os.chmod(path, mode)
 
 
 def private(path, flags):
@@ -70,12 +86,11 @@ def private(path, flags):
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
-def _close(folder, is_ours=True):
-    """Make a folder that others can't enter; one that is there is closed if MiniDocker gave it its name, for older ones made it open."""
+def _close(folder):
+    """Make a folder that others can't enter; older versions made it open."""
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
-        if is_ours and os.stat(folder).st_mode & 0o077:
-            os.chmod(folder, 0o700)
+        close_to_others(folder, 0o700)
     except OSError as error:
         raise MiniDockerError(f"make {folder}: {error.strerror}") from error
 
@@ -95,7 +110,7 @@ def _data_of_user(environ, uid):
 
 
 def _run_of_user(environ, uid):
-    """XDG_RUNTIME_DIR, or where systemd would have it; a folder in /tmp is the user's alone too (rootless.enter looks)."""
+    """XDG_RUNTIME_DIR, or where systemd would have it; a folder in /tmp is the user's alone too (trusted.py looks)."""
     given = environ.get("XDG_RUNTIME_DIR") or ""
     for folder in (given if given.startswith("/") else "", f"/run/user/{uid}"):
         if folder and os.access(folder, os.W_OK):

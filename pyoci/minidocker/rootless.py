@@ -16,7 +16,6 @@ import errno
 import os
 import pwd
 import shutil
-import stat
 
 from pyoci.errors import SyscallError, errno_text
 from pyoci.kernel import calls, tree
@@ -41,7 +40,6 @@ def enter(roots):
     here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     path = os.getcwd()
     roots.make()
-    _check_owner(roots)
     try:
         with alone(roots.run):
             alive = _alive(roots)
@@ -53,16 +51,6 @@ def enter(roots):
         raise MiniDockerError(f"user namespace: {error}", _advice(error)) from error
     finally:
         os.close(here)
-
-
-def _check_owner(roots):
-    """Raise MiniDockerError where a root is somebody else's: in /tmp anybody may have made it."""
-    for folder in (roots.data, roots.run):
-        facts = os.stat(folder)
-        if {facts.st_uid, os.lstat(folder).st_uid} != {os.geteuid()}:
-            raise MiniDockerError(f"{folder}: belongs to another user", "--data-root and --run-root name other places")
-        if stat.S_IMODE(facts.st_mode) & 0o022:
-            raise MiniDockerError(f"{folder}: others may write to it", f"chmod go-w {folder}")
 
 
 def note(roots, pid, kind=MOUNTS):

@@ -13,6 +13,7 @@ import sqlite3
 import time
 
 from pyoci.minidocker.errors import MiniDockerError
+from pyoci.minidocker.paths import close_to_others
 
 VERSION = 1
 BUSY_S = 60
@@ -146,8 +147,7 @@ def _close_files(database):
     except FileExistsError:
         for path in (f"{database}-shm", f"{database}-wal", database):
             with contextlib.suppress(FileNotFoundError):
-                if os.stat(path).st_mode & 0o077:
-                    os.chmod(path, 0o600)
+                close_to_others(path, 0o600)
     except OSError as error:
         raise MiniDockerError(f"store {database}: {error.strerror}") from error
 

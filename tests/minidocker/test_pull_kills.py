@@ -124,7 +124,7 @@ def own_mounts():
 def test_a_full_disk_is_one_line_and_nothing_is_recorded(own_mounts, roots, liar, size, words):
     liar.images["me/app"] = an_image(1, size=2_500_000)
     os.makedirs(roots.data)
-    support.mount("tmpfs", roots.data, "tmpfs", data=f"size={size}")
+    support.mount("tmpfs", roots.data, "tmpfs", data=f"size={size},mode=700")
     store = Store(roots)
     try:
         with pytest.raises(MiniDockerError) as caught:

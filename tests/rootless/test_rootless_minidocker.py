@@ -256,7 +256,7 @@ def test_a_user_without_a_runtime_directory_has_a_folder_of_its_own_in_tmp(mini)
     folder = pathlib.Path(f"/tmp/minidocker-{UID}")
     try:
         folder.mkdir()
-        assert mini.refuses("ps", env=environment).startswith(f"{folder}: belongs to another user")
+        assert mini.refuses("ps", env=environment).startswith(f"{folder} can't be trusted: {folder} belongs to user 0")
         folder.rmdir()
         mini.prints("ps", env=environment)
         assert folder.stat().st_uid == UID
