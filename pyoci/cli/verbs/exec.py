@@ -11,7 +11,9 @@ SUMMARY = "run another process in a running container"
 USAGE = "<container-id> <command> [args...]  ||  -p process.json <container-id>"
 ABOUT = """Without --process, the new process is like the container's own one (user, environment, capabilities, working
 directory), except for the command, what the flags change, and the terminal: only --tty gives it one. Flags come before the
-id. Exits with the status of the process, or with 255 if it could not be run."""
+id. Exits with the status of the process, or with 255 if it could not be run. Without --tty the process gets the caller's
+standard input, output and error themselves, as runc gives them with --detach: whatever it leaves behind in the container can
+read that terminal or write to that file later. Where the container is not trusted, give it pipes or /dev/null."""
 EXAMPLE = "pyoci exec --tty --user 1000:1000 --env LANG=C web sh"
 OPTIONS = (
     CONSOLE_SOCKET,

@@ -5,7 +5,8 @@ from pyoci.cli.options import CREATION, DETACH, SWITCH, absolute, creation
 SUMMARY = "create a container and start it"
 USAGE = "<container-id>"
 ABOUT = """Creates the container and starts its process. In the foreground it forwards signals, waits for the end,
-deletes the container and exits with the status of the process (128 + the signal's number if one ended it)."""
+deletes the container and exits with the status of the process (128 + the signal's number if one ended it).
+Without a terminal of its own the process gets the caller's standard input, output and error themselves."""
 EXAMPLE = "pyoci run --bundle ./bundle web"
 OPTIONS = CREATION + (
     DETACH,
