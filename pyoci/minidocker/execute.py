@@ -8,6 +8,7 @@ import _socket
 import contextlib
 import json
 import os
+import stat
 
 from pyoci.errors import PyociError
 from pyoci.kernel import calls
@@ -17,6 +18,7 @@ from pyoci.minidocker.paths import private
 from pyoci.minidocker.start import runtime_of
 
 DETACH_MS = 60_000
+NULL = os.makedev(1, 3)
 
 
 def process_of(container, given):
@@ -109,16 +111,28 @@ def in_foreground(store, container, process, *, stdin=True, warn=None):
     """The exit status of a process that has our streams, or what stands in for them; without `stdin`, /dev/null for it."""
     if process["terminal"]:
         return with_streams(store, container, process, warn=warn)
-    from pyoci.minidocker.relay import Relay
-
-    relay = Relay((0, 1, 2) if stdin else (1, 2))
+    monitor.keep_standard_numbers()
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     try:
         given = {} if stdin else {0: null}
-        return with_streams(store, container, process, {**given, **relay.fds}, warn)
+        carried = [number for number in range(3) if number not in given and not _passes(number)]
+        if not carried:
+            return with_streams(store, container, process, given, warn)
+        from pyoci.minidocker.relay import Relay  # not for who calls us in a script
+
+        relay = Relay(carried)
+        try:
+            return with_streams(store, container, process, {**given, **relay.fds}, warn)
+        finally:
+            relay.close()
     finally:
         os.close(null)
-        relay.close()
+
+
+def _passes(fd):
+    """Whether a process in a container may have the open file itself: pipes, sockets and /dev/null give nothing away."""
+    found = os.fstat(fd)
+    return stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev == NULL)
 
 
 def with_streams(store, container, process, fds=(), warn=None):

@@ -89,8 +89,11 @@ def private(path, flags):
 def _close(folder):
     """Make a folder that others can't enter; older versions made it open."""
     try:
-        os.makedirs(folder, 0o700, exist_ok=True)
-        close_to_others(folder, 0o700)
+        try:
+            close_to_others(folder, 0o700)
+        except FileNotFoundError:
+            os.makedirs(folder, 0o700, exist_ok=True)
+            close_to_others(folder, 0o700)
     except OSError as error:
         raise MiniDockerError(f"make {folder}: {error.strerror}") from error
 

@@ -8,43 +8,27 @@ it; what they write later goes nowhere.  Source: pipe(7), TIOCSTI(2const), FIONR
 
 import fcntl
 import os
-import stat
 import time
 
 from pyoci.kernel import calls
 from pyoci.minidocker.errors import MiniDockerError
-from pyoci.minidocker.monitor import MONITOR, keep_standard_numbers
+from pyoci.minidocker.monitor import MONITOR
 
 GRACE_S = 2.0
 CHUNK_BYTES = 65536
 POLLOUT = 4
-_NULL = os.makedev(1, 3)
 _FIONREAD = 0x541B  # termios is a file of its own to load
 
 
-def passes(fd):
-    """Whether a process in a container may have the open file itself."""
-    found = os.fstat(fd)
-    return stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev == _NULL)
-
-
 class Relay:
-    """Stands in for some of our descriptors 0, 1 and 2.  `fds`: {number: what the process is to have there}; those that pass are not in it.
+    """Stands in for some of our descriptors 0, 1 and 2 (`carried`).  `fds`: {number: what the process is to have there}.
 
     close() ends it, and has to be called when nobody of ours holds `fds` any more.
     """
 
     __slots__ = ("_end", "_pid", "fds")
 
-    def __init__(self, numbers):
-        keep_standard_numbers()
-        self.fds = {}
-        self._end = self._pid = -1
-        carried = [number for number in numbers if not passes(number)]
-        if carried:
-            self._fork(carried)
-
-    def _fork(self, carried):
+    def __init__(self, carried):
         pipes = {number: os.pipe2(os.O_CLOEXEC) for number in carried}
         if 1 in pipes and 2 in pipes and os.path.sameopenfile(1, 2):
             for fd in pipes.pop(2):
@@ -67,8 +51,6 @@ class Relay:
 
     def close(self):
         """Say that the process has ended, and wait until its output is delivered.  Raises MiniDockerError where it can't be."""
-        if self._pid < 0:
-            return
         for fd in {*self.fds.values(), self._end}:
             os.close(fd)
         errno = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
@@ -187,7 +169,7 @@ def leave(readers):
         os.setsid()
         os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for number, fd in zip(range(3), (*readers, null, null)):
+        for number, fd in zip(range(3), (*readers, null, null), strict=False):
             os.dup2(fd, number)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         os.execve(MONITOR, ["minidocker-monitor", f"--discard={len(readers)}"], {})
