@@ -18,6 +18,7 @@ from pyoci.minidocker.errors import BadRequest, ImageProblem, MiniDockerError
 from pyoci.minidocker.images import tar
 from pyoci.minidocker.images.disk import hint_of
 from pyoci.minidocker.images.pax import MAX_TIME_NS, shown
+from pyoci.minidocker.images.rootless import in_user_namespace, unmapped_hint
 
 PATH_BYTES = 4095
 _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -61,7 +62,7 @@ def _explained(what, merger):
         raise BadRequest(f"{what}: {error}", error.hint) from error
     except OSError as error:
         at = f"{shown(merger.at)}: " if merger and merger.at else ""
-        raise MiniDockerError(f"{what}: {at}{errno_text(error.errno or 0)}", hint_of(error)) from error
+        raise MiniDockerError(f"{what}: {at}{errno_text(error.errno or 0)}", hint_of(error) or unmapped_hint(error)) from error
 
 
 def clean(name):
@@ -204,6 +205,8 @@ class _Merger:
 
     def _make_other(self, parent, name, entry):
         """A symbolic link, FIFO or device: they can't be opened, so that they are dressed through a descriptor for the path alone."""
+        if entry.device and in_user_namespace():
+            return  # which can make none, as unpack.py leaves them out of layers
         if entry.kind == tar.SYMLINK:
             os.symlink(entry.link, name, dir_fd=parent)
             kind, device = stat.S_IFLNK, 0

@@ -13,6 +13,7 @@ SCRIPT = f"""
 import io, json, os, subprocess, sys
 sys.path[:0] = [{str(TREE)!r}, {str(TREE / "tests/minidocker")!r}]
 from tars import archive, device, file, folder
+from pyoci.minidocker import merge
 from pyoci.minidocker.errors import MiniDockerError
 from pyoci.minidocker.images import assemble, commit, layers, overlay
 from pyoci.minidocker.images.check import check
@@ -54,6 +55,14 @@ try:
     layers.extract(store.roots, io.BytesIO(archive(file("x", uid=3000000))))
 except MiniDockerError as error:
     told["unmapped"] = str(error), error.hint
+os.mkdir(where + "/into")
+into = os.open(where + "/into", os.O_PATH)
+merge.merge(io.BytesIO(archive(device("null", 1, 3), file("x", uid=5))), into, "copy")
+told["merged"] = os.listdir(where + "/into"), os.stat(where + "/into/x").st_uid
+try:
+    merge.merge(io.BytesIO(archive(file("y", uid=3000000))), into, "copy")
+except MiniDockerError as error:
+    told["unmapped copy"] = str(error), error.hint
 print(json.dumps(told))
 """
 
@@ -103,3 +112,10 @@ def test_changes_and_commits_know_the_namespaces_marks(told):
 
 def test_an_owner_without_a_mapping_is_named(told):
     assert told["unmapped"] == ["layer: 'x': Invalid argument (EINVAL)", "no user id of this user namespace stands for its owner: see /etc/subuid"]
+
+
+def test_copied_device_is_left_out_and_an_owner_without_a_mapping_told(told):
+    assert told["merged"] == [["x"], 5]
+    line, hint = told["unmapped copy"]
+    assert line == "copy: 'y': Invalid argument (EINVAL)"
+    assert "/etc/subuid" in hint

@@ -28,7 +28,7 @@ from pyoci.minidocker.errors import ImageProblem, MiniDockerError
 from pyoci.minidocker.images import tar
 from pyoci.minidocker.images.disk import hint_of
 from pyoci.minidocker.images.pax import MAX_TIME_NS, shown
-from pyoci.minidocker.images.rootless import in_user_namespace, overlay_attribute
+from pyoci.minidocker.images.rootless import in_user_namespace, overlay_attribute, unmapped_hint
 
 WHITEOUT = b".wh."
 OPAQUE = b".wh..wh..opq"
@@ -96,10 +96,7 @@ def unpack(stream, folder, limits=None):
 def _trouble(path, error):
     """The host's refusal as a line; what only entries can do to each other in a folder of our own is the archive's fault."""
     kind = ImageProblem if error.errno in _OF_THE_ARCHIVE else MiniDockerError
-    hint = hint_of(error)
-    if error.errno == errno.EINVAL and in_user_namespace():
-        hint = "no user id of this user namespace stands for its owner: see /etc/subuid"
-    return kind(f"layer: {shown(path)}: {errno_text(error.errno)}", hint)
+    return kind(f"layer: {shown(path)}: {errno_text(error.errno)}", hint_of(error) or unmapped_hint(error))
 
 
 def clean(name):
