@@ -107,6 +107,46 @@ def test_ps_shows_one_label_by_its_key(docker):
     assert docker.prints("ps", "--format", '{{.Names}}:{{.Label "a"}}:{{.Label "none"}}') == "web:b:\n"
 
 
+def test_ps_quotes_arguments_with_blanks_and_finds_an_image_without_its_name(docker):
+    docker.prints("tag", "busybox", "other:1")
+    docker.prints("create", "--network", "none", "--name", "quoted", "other:1", "sh", "-c", "echo a b")
+    shown = ("ps", "-a", "--no-trunc", "--filter", "name=quoted", "--format", "{{.Command}} {{.Image}}")
+    assert docker.prints(*shown) == "\"sh -c 'echo a b'\" other:1\n"
+    docker.prints("rmi", "other:1")
+    assert docker.prints(*shown) == f"\"sh -c 'echo a b'\" {docker.place.get('quoted').image_id}\n"
+    docker.prints("rm", "quoted")
+
+
+def test_start_of_what_runs_says_its_name(docker):
+    assert docker.prints("start", "web") == "web\n"
+
+
+def test_removing_nothing_by_force_is_no_failure(docker):
+    for words in (("rm", "-f", "nosuch"), ("rmi", "-f", "nosuch")):
+        status, out, err = docker(*words)
+        assert (status, out) == (0, "") and "No such" in err
+
+
+def test_detached_run_that_cannot_start_leaves_its_id(docker):
+    status, out, err = docker("run", "-d", "--name", "never", "--network", "none", "busybox", "nosuch")
+    assert (status, out) == (127, docker.place.get("never").id + "\n"), err
+    docker.prints("rm", "never")
+
+
+def test_prune_asks_and_takes_an_answer_from_a_pipe(docker):
+    docker.prints("create", "--network", "none", "--name", "idle", "busybox")
+    for answer, left in (("n", "idle\n"), ("y", "")):
+        (docker.folder / "answer").write_text(answer + "\n")
+        with open(docker.folder / "answer") as stdin:
+            status, out, err = docker("container", "prune", stdin=stdin)
+        assert (status, err) == (0, "") and "[y/N]" in out
+        assert docker.prints("ps", "-a", "--filter", "name=idle", "--format", "{{.Names}}") == left
+
+
+def test_read_only_root_has_read_only_files_of_ours(docker):
+    assert docker("run", "--rm", "--network", "none", "--read-only", "busybox", "touch", "/etc/hosts")[0] == 1
+
+
 def test_ps_gives_each_row_whole_to_json(docker):
     assert json.loads(docker.prints("ps", "--format", "{{json .}}"))["Names"] == "web"
 

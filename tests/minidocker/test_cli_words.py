@@ -9,7 +9,7 @@ from pyoci.minidocker.cli.commands.files import split_place
 from pyoci.minidocker.cli.listing import listing, table
 from pyoci.minidocker.cli.main import COMMANDS, NOUNS, command_of, find, main
 from pyoci.minidocker.cli.options import FLAG, LIST, NUMBER, TEXT, Option, Usage, parse
-from pyoci.minidocker.cli.template import Template
+from pyoci.minidocker.cli.template import Fields, Template
 from pyoci.minidocker.durations import duration_ns, human_duration
 from pyoci.minidocker.errors import BadRequest, MiniDockerError
 from pyoci.minidocker.sizes import human_size
@@ -129,6 +129,10 @@ def test_wrong_mount_is_refused(text):
 def test_environment_file_comes_before_the_words(tmp_path):
     (tmp_path / "env").write_text("# comment\nA=file\n\nHOME\nMISSING\n")
     assert values.environment(["A=word", "B"], [str(tmp_path / "env")], {"HOME": "/h", "B": "b"}) == ["A=file", "HOME=/h", "A=word", "B=b"]
+
+
+def test_name_alone_that_is_not_set_takes_the_variable_away():
+    assert values.environment(["A", "B=1"], [], {}) == ["A", "B=1"]
 
 
 def test_missing_environment_file_is_named(tmp_path):
@@ -366,6 +370,30 @@ def test_wrong_command_line_is_said_with_a_hint(words, said, capsys):
 
 def test_every_error_of_the_platform_leaves_with_125():
     assert MiniDockerError("x").exit_status == 125
+
+
+def test_printf_prints_numbers_and_quotes():
+    assert Template('{{printf "%03d|%-4s|%q|%d%%" 7 "a" "b" 50}}').render({}) == '007|a   |"b"|50%'
+
+
+def test_known_fields_are_strict_and_maps_are_not():
+    known = Fields({"State": Fields({"Running": True}), "Labels": {"a": "b"}})
+    known.unsaid = {"Health": None}
+    assert Template("{{.State.Running}} {{.Labels.a}} {{.Labels.c}} {{.Health}}").render(known) == "true b <no value> <nil>"
+    for wrong in ("{{.Nope}}", "{{.State.Nope}}"):
+        with pytest.raises(BadRequest, match="can't evaluate field Nope"):
+            Template(wrong).render(known)
+
+
+def test_rows_as_json_have_their_keys_sorted():
+    columns = {"Name": "NAME", "ID": "ID"}
+    for form in ("json", "{{json .}}"):
+        assert listing(columns, [{"Name": "a", "ID": "1"}], form) == '{"ID":"1","Name":"a"}\n'
+
+
+def test_error_names_the_command_as_it_was_called(capsys):
+    assert main(["container", "rm"]) == 125
+    assert capsys.readouterr().err == "minidocker: 'minidocker container rm' requires at least 1 argument, not 0\n  'minidocker container rm --help' shows how it is called\n"
 
 
 def test_template_json_is_json():
