@@ -14,6 +14,7 @@ ATTACH, INPUT, EOF, RESIZE, SETTLED, TIMER, DEED, QUIT = b"A", b"I", b"E", b"R",
 OUT, ERR, LOGGED, EXIT = b"O", b"e", b"N", b"X"
 WANTS_OUT, WANTS_ERR, WANTS_IN, WANTS_OWNING, WANTS_LOGGED, WANTS_RECORDED = 1, 2, 4, 8, 16, 32
 PACKET_BYTES = 16384
+HIGHEST = (1 << 31) - 1
 MONITOR = f"{os.path.dirname(os.path.dirname(os.path.abspath(__file__)))}/native/monitor/minidocker-monitor"
 
 
@@ -162,6 +163,14 @@ def keep_standard_numbers():
     os.close(fd)
 
 
+def close_all_but(*kept):
+    """Close every descriptor from 3 on but these: what the caller left open, a pipe or a locked file, is not held for a container's life."""
+    first = 3
+    for fd in (*sorted(kept), HIGHEST):
+        os.closerange(first, fd)
+        first = fd + 1
+
+
 def exec_monitor(wiring, container_id, options, deed, environ):
     """Become the monitor.  options: further words of its command line; deed: the command for its deeds.  Does not return."""
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -172,6 +181,7 @@ def exec_monitor(wiring, container_id, options, deed, environ):
         os.set_inheritable(fd, True)
         words.append(f"client={fd}:{options['wants']}" if key == "client" else f"{key}={fd}")
     words += options["words"]
+    close_all_but(*wiring.monitor.values())
     os.execve(MONITOR, [*words, "--", *deed], environ)
 
 

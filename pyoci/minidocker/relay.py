@@ -12,7 +12,7 @@ import time
 
 from pyoci.kernel import calls
 from pyoci.minidocker.errors import MiniDockerError
-from pyoci.minidocker.monitor import MONITOR
+from pyoci.minidocker.monitor import MONITOR, close_all_but
 
 GRACE_S = 2.0
 CHUNK_BYTES = 65536
@@ -171,6 +171,7 @@ def leave(readers):
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         for number, fd in zip(range(3), (*readers, null, null), strict=False):
             os.dup2(fd, number)
+        close_all_but()
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         os.execve(MONITOR, ["minidocker-monitor", f"--discard={len(readers)}"], {})
     finally:

@@ -121,6 +121,16 @@ def test_left_behind_process_holds_nothing_up_and_lives_on(web):
     web.until(lambda: inside(web, "wrote").exists(), "a write of who was left behind")
 
 
+def test_nothing_that_stays_keeps_a_descriptor_of_the_caller_s(web, tmp_path):
+    made = web.create("sleep", "1000")
+    code = "    engine.start(sys.argv[5])\n" + EXEC
+    with (tmp_path / "held").open("w") as held, (tmp_path / "output").open("w") as output:
+        command = web.arguments(code, words("sh", "-c", "sleep 1000 & echo $$ >/done"), made)
+        subprocess.run(command, stdout=output, pass_fds=[held.fileno()], timeout=TIMEOUT_S, check=True)
+    assert inside(web, "done").exists() and web.get(made).is_monitor_alive()
+    assert not holders(tmp_path / "held")
+
+
 def test_output_that_cannot_be_written_is_an_error(web):
     with open("/dev/full", "w") as full:
         done = subprocess.run(web.arguments(EXEC, words("echo", "lost")), stdout=full, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False)
