@@ -158,11 +158,24 @@ def wait(store, ref, condition="not-running"):
 
 def _signal(store, container, number):
     """Signal the container's first process.  A paused one can only be thawed or killed."""
+    runtime = runtime_of(store, container)
     try:
-        runtime_of(store, container).kill(container.id, number)
+        runtime.kill(container.id, number)
     except PyociError:
         if container.is_process_alive():
-            raise
+            if runtime.has(container.id):
+                raise
+            _signal_alone(container, number)
+
+
+def _signal_alone(container, number):
+    """Signal a process that the runtime knows nothing of: the run root was emptied, as it is when a user logs out."""
+    pidfd = calls.pidfd_open(container.pid)
+    try:
+        if container.is_process_alive():
+            calls.pidfd_send_signal(pidfd, number)
+    finally:
+        os.close(pidfd)
 
 
 def _stop_signal(container):

@@ -4,6 +4,7 @@
     DATA/blobs/sha256/HEX               content by digest, as in an OCI image layout (images/content.py)
     DATA/ingest/                        blobs on their way, resumable
     DATA/layers/CHAIN/diff              an unpacked layer, by the hex of its chain id (images/layers.py)
+    DATA/namespace                      without root: who is in the user namespace (rootless.py)
     DATA/containers/ID/                 bundle/config.json, rootfs (mount point), upper, work, log.json, hosts, hostname, resolv.conf
     RUN/pyoci/                          the runtime's --root
     RUN/containers/ID/                  lock, attach.sock, console.sock, exit: what the monitor and the commands share

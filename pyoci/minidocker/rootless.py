@@ -1,8 +1,9 @@
 """Without root: the user namespace in which MiniDocker is root, and the mount namespace with it, where containers' file systems are mounted.
 
-All commands of a user share one pair of them for a run root, so that each sees the others' mounts.  It lives as long as somebody is in it: commands at work, monitors
-of running containers (with them their deeds).  Nobody is kept alive for its sake: the first command of an idle user makes a new one.  RUN/namespace lists who is in it, a
-line each, `PID START KIND`; who comes reads it under the lock of the run root, joins one who lives, and adds itself.
+All commands of a user share one pair of them for a data root, so that each sees the others' mounts.  It lives as long as somebody is in it: commands at work, monitors
+of running containers (with them their deeds).  Nobody is kept alive for its sake: the first command of an idle user makes a new one.  DATA/namespace lists who is in it, a
+line each, `PID START KIND BOOT`; who comes reads it under the lock of the data root, joins one who lives, and adds itself.  (The run root would not do: it goes when its user
+logs out, and containers may stay.)
 
     mounts     a command or a monitor: both namespaces can be joined through it
     ids        a container's first process: the user namespace alone, for when its monitor was killed
@@ -20,6 +21,7 @@ import shutil
 from pyoci.errors import SyscallError, errno_text
 from pyoci.kernel import calls, tree
 from pyoci.kernel.proc import is_alive, start_time
+from pyoci.minidocker.containers import boot_id
 from pyoci.minidocker.errors import MiniDockerError
 from pyoci.minidocker.store import alone
 
@@ -41,7 +43,7 @@ def enter(roots):
     path = os.getcwd()
     roots.make()
     try:
-        with alone(roots.run):
+        with alone(roots.data):
             alive = _alive(roots)
             if not any(_join(*one) for one in alive):
                 _make()
@@ -57,12 +59,12 @@ def note(roots, pid, kind=MOUNTS):
     """List a process that is in the namespaces; nothing where nobody entered them through here."""
     if not os.path.exists(_list_of(roots)):
         return
-    with alone(roots.run):
+    with alone(roots.data):
         _write(roots, [*_alive(roots), (pid, start_time(pid), kind)])
 
 
 def _list_of(roots):
-    return f"{roots.run}/namespace"
+    return f"{roots.data}/namespace"
 
 
 def _alive(roots):
@@ -72,14 +74,15 @@ def _alive(roots):
             rows = [line.split() for line in file]
     except FileNotFoundError:
         return []
-    found = [(int(pid), int(started), kind) for pid, started, kind in rows]
+    now = boot_id()
+    found = [(int(pid), int(started), kind) for pid, started, kind, boot in rows if boot == now]
     return sorted((one for one in found if is_alive(one[0], one[1])), key=lambda one: one[2] != MOUNTS)
 
 
 def _write(roots, members):
-    path = _list_of(roots)
+    path, boot = _list_of(roots), boot_id()
     with open(f"{path}.new", "w", encoding="ascii") as file:
-        file.write("".join(f"{pid} {started} {kind}\n" for pid, started, kind in members))
+        file.write("".join(f"{pid} {started} {kind} {boot}\n" for pid, started, kind in members))
     os.rename(f"{path}.new", path)
 
 

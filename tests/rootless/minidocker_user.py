@@ -74,8 +74,8 @@ class Mini:
     def members(self, kind="mounts"):
         """{pid: command line} of the listed processes of the user namespace that live; kind `ids`: containers' first."""
         found = {}
-        for line in (self.run_root / "namespace").read_text().splitlines():
-            pid, started, what = line.split()
+        for line in (self.data_root / "namespace").read_text().splitlines():
+            pid, started, what, _ = line.split()
             if what == kind and is_alive(int(pid), int(started)):
                 found[int(pid)] = pathlib.Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
         return found

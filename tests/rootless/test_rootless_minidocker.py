@@ -3,6 +3,7 @@
 import os
 import pathlib
 import pty
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -75,6 +76,20 @@ def test_a_container_whose_monitor_was_killed_is_killed_whatever_its_ids(mini):
     assert "runs without its monitor" in mini("system", "check", "--heal")[1]
     support.wait_for_end(process)
     mini.prints("rm", "orphan")
+
+
+def test_what_outlives_the_runtime_directory_of_a_session_can_be_stopped(mini):
+    for name in ("stays", "goes"):
+        mini.up(name, "-u", "1000", "busybox", "sleep", "1000")
+    shutil.rmtree(mini.run_root)
+    assert mini.prints("ps", "--format", "{{.Names}}").split() == ["goes", "stays"]
+    assert mini.prints("logs", "stays") == ""
+    mini.prints("stop", "-t", "0", "stays")
+    mini.prints("rm", "-f", "goes")
+    assert mini.prints("ps", "-a", "--format", "{{.Names}} {{.State}}") == "stays exited"
+    mini.prints("start", "stays")
+    mini.prints("rm", "-f", "stays")
+    support.until(lambda: not mini.members())
 
 
 # --- a container's life, by one command after the other
