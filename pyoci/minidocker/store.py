@@ -79,6 +79,21 @@ create index events_time on events (time_ns);
 """
 
 
+class _Connection(sqlite3.Connection):
+    """SQLite's text is UTF-8, and what users and images say need not be: what can't be written as such is spelled out, and so is found by nothing."""
+
+    def execute(self, sql, parameters=()):
+        """As sqlite3's."""
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeEncodeError:
+            return super().execute(sql, [_as_utf8(value) for value in parameters])
+
+
+def _as_utf8(value):
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
 class Store:
     """An open store.  One a thread: sqlite3 connections are not shared."""
 
@@ -87,7 +102,7 @@ class Store:
         roots.make()
         _close_files(roots.database)
         try:
-            self.db = sqlite3.connect(roots.database, timeout=BUSY_S, isolation_level=None)
+            self.db = sqlite3.connect(roots.database, timeout=BUSY_S, isolation_level=None, factory=_Connection)
             self.db.row_factory = sqlite3.Row
             self._prepare()
         except sqlite3.Error as error:

@@ -229,6 +229,7 @@ BAD = {
     "name": (old_docker(THREE, names=["UPPER:1"]), "invalid reference format"),
     "config no object": (archive(file("c", b"[]"), file("manifest.json", b'[{"Config":"c","Layers":[]}]')), "image config: not an object"),
     "diff id": (old_docker(THREE, config={"architecture": "a", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:" + "0" * 64] * 3}}), "the content that came"),
+    "half a character": (archive(file("c", b"{}"), file("manifest.json", b'[{"Config":"\\ud800","Layers":[]}]')), "manifest.json: [0].Config: half a character"),
     "hostile layer": (old_docker([[file("../x")]]), "leads out of the layer"),
     "blob tampered with": (tampered(), "the content that came has the digest"),
     "blob named wrongly": (archive(file("blobs/sha256/abc", b"x")), "not a digest"),

@@ -4,9 +4,10 @@ import io
 
 import pytest
 
-from pyoci.minidocker import life, logs, probe, settle, stats
+from pyoci.errors import PyociError
+from pyoci.minidocker import logs, probe, stats
 from pyoci.minidocker.create import merge
-from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.errors import BadRequest, NotFound
 from pyoci.minidocker.health import Check
 from pyoci.minidocker.judge import judge_merged
 
@@ -85,3 +86,20 @@ def test_names_of_interfaces_need_not_be_ascii(monkeypatch):
     monkeypatch.setattr(stats, "open", lambda _path, **options: io.TextIOWrapper(io.BytesIO(text), **options), raising=False)
     assert stats.networks(1) == {"\udcff\udce9": dict(zip(("rx_bytes", "rx_packets", "rx_errors", "rx_dropped", "tx_bytes", "tx_packets", "tx_errors", "tx_dropped"),
                                                           (1, 2, 3, 4, 9, 10, 11, 12), strict=True))}  # fmt: skip
+
+
+def test_text_that_is_no_utf8_is_recorded_and_found_by_nothing(store):
+    with store.change() as db:
+        db.execute("insert into events (time_ns, type, action, actor, attributes) values (?, 'image', ?, ?, '{}')", (1, "a\udcff", "b\ud800"))
+    assert tuple(store.db.execute("select action, actor from events").fetchone()) == (r"a\udcff", r"b\ud800")
+    assert store.db.execute("select 1 from events where action = ?", ("\udcff",)).fetchone() is None
+
+
+@pytest.mark.needs("root")
+def test_user_that_is_no_text_is_one_line(place):
+    container_id = place.create("true", User="\ud800")
+    with pytest.raises(PyociError, match="^unable to find user"):
+        place.engine.start(container_id)
+    assert place.get(container_id).error == r"unable to find user \ud800: no matching entries in passwd file"
+    with pytest.raises(NotFound):
+        place.engine.inspect("\udcff")

@@ -313,6 +313,8 @@ def _digest_in(path):
 def _text(value, where):
     if not isinstance(value, str):
         raise ImageProblem(f"archive: {where}: must be a string")
+    if not value.isascii() and any(0xD800 <= ord(one) < 0xE000 for one in value):
+        raise ImageProblem(f"archive: {where}: half a character")  # JSON can say one alone, no encoding of bytes can
     return value
 
 
