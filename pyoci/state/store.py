@@ -203,8 +203,8 @@ class Container:
         """Remove the directory, which is held, and all that is in it, the record first, so that a half-removed one is nobody's
         container."""
         try:
-            _unlink("state.json", self._lock_fd)
-            _empty(self._lock_fd)
+            _unlink("state.json", self._lock_fd, self.path)
+            _empty(self._lock_fd, self.path)
             posix.rmdir(self.path)
         except FileNotFoundError:
             pass
@@ -286,7 +286,7 @@ def _remove_tree(path):
     except OSError as error:
         raise SyscallError("open", error.errno, path) from None
     try:
-        _empty(fd)
+        _empty(fd, path)
         posix.rmdir(path)
     except FileNotFoundError:
         pass
@@ -296,13 +296,13 @@ def _remove_tree(path):
         posix.close(fd)
 
 
-def _empty(fd):
-    """Remove what is in a directory.  By descriptors: nobody can put a link in the place of one on the way."""
+def _empty(fd, path):
+    """Remove what is in a directory.  By descriptors: nobody can put a link in the place of one on the way; `path` is for the error."""
     for name in posix.listdir(fd):
-        _unlink(name, fd)
+        _unlink(name, fd, path)
 
 
-def _unlink(name, fd):
+def _unlink(name, fd, path):
     try:
         posix.unlink(name, dir_fd=fd)
     except FileNotFoundError:
@@ -310,10 +310,12 @@ def _unlink(name, fd):
     except IsADirectoryError:
         inner = posix.open(name, _OPEN | posix.O_DIRECTORY, dir_fd=fd)
         try:
-            _empty(inner)
+            _empty(inner, f"{path}/{name}")
         finally:
             posix.close(inner)
         posix.rmdir(name, dir_fd=fd)
+    except OSError as error:
+        raise SyscallError("unlink", error.errno, f"{path}/{name}") from None
 
 
 def make_root(root):
