@@ -154,12 +154,16 @@ def subreaper(on):
     return was
 
 
+_ENDING = (1, 2, 3, 15)
+
+
 class Signals:
     """Every signal of this thread, blocked and read from a descriptor.  signalfd(2)"""
 
-    __slots__ = ("fd", "_old")
+    __slots__ = ("fd", "_old", "_kept")
 
     def __init__(self):
+        self._kept = []
         old = ffi.new("unsigned long long *")
         self.fd = _checked(lib.sys_signals_open(old), "signalfd")
         self._old = old[0]
@@ -167,10 +171,16 @@ class Signals:
     def take(self):
         """The numbers of the signals that are pending, oldest first."""
         number = ffi.new("int *")
-        found = []
+        found, self._kept = self._kept, []
         while lib.sys_signals_read(self.fd, number) == 1:
             found.append(number[0])
         return found
+
+    def ending(self):
+        """The first pending one of those that ask a program to end (HUP, INT, QUIT, TERM), 0 for none; take() still gives the others."""
+        found = self.take()
+        self._kept = [number for number in found if number not in _ENDING]
+        return next((number for number in found if number in _ENDING), 0)
 
     def close(self):
         """Unblock what was not blocked before."""

@@ -12,15 +12,15 @@ from pyoci.kernel import calls
 CAPTURE_BYTES = 4096
 
 
-def run_hook(kind, index, path, args, env, timeout_s, state, began=None):
-    """Run one hook.  `state`: the JSON for its stdin; `began`: called with its pid.  Raises OperationFailed where it fails or runs
-    too long."""
-    reason = _run(path, args, env, timeout_s, state, began)
+def run_hook(kind, index, path, args, env, timeout_s, state, began=None, signals=None):
+    """Run one hook.  `state`: the JSON for its stdin; `began`: called with its pid; `signals`: calls.Signals, of which those that ask us
+    to end end the hook.  Raises OperationFailed where it fails or runs too long."""
+    reason = _run(path, args, env, timeout_s, state, began, signals)
     if reason:
         raise OperationFailed(f"hooks.{kind}[{index}]", f"{path}: {reason}", prefix=f"error running {kind} hook #{index}")
 
 
-def _run(path, args, env, timeout_s, state, began):
+def _run(path, args, env, timeout_s, state, began, signals):
     pipes = [posix.pipe2(posix.O_CLOEXEC) for _ in range(3)]
     ends = [fd for pair in pipes for fd in pair]
     try:
@@ -34,12 +34,16 @@ def _run(path, args, env, timeout_s, state, began):
             return f"execve: {errno_text(error.errno)}"
         except ValueError as error:  # what execve(2) takes and Python doesn't: an empty argv[0], a variable without a name
             return str(error)
-        if began:
-            began(pid)
-        for fd in theirs:
-            posix.close(fd)
-            ends.remove(fd)
-        return _follow(pid, pipes[0][1], pipes[1][0], pipes[2][0], timeout_s, state, ends)
+        try:
+            if began:
+                began(pid)
+            for fd in theirs:
+                posix.close(fd)
+                ends.remove(fd)
+            return _follow(pid, pipes[0][1], pipes[1][0], pipes[2][0], timeout_s, state, ends, signals)
+        except BaseException:  # a full disk, an interrupt: the hook is not left alone
+            _end(pid)
+            raise
     finally:
         for fd in ends:
             posix.close(fd)
@@ -57,7 +61,15 @@ def _is_inheritable(fd):
         return False
 
 
-def _follow(pid, stdin, stdout, stderr, timeout_s, state, ends):
+def _end(pid):
+    try:
+        posix.killpg(pid, 9)
+        posix.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+
+
+def _follow(pid, stdin, stdout, stderr, timeout_s, state, ends, signals):
     pidfd = calls.pidfd_open(pid)
     ends.append(pidfd)
     posix.set_blocking(stdin, False)
@@ -69,12 +81,16 @@ def _follow(pid, stdin, stdout, stderr, timeout_s, state, ends):
         wanted = [(pidfd, calls.POLLIN), *((fd, calls.POLLIN) for fd in open_fds)]
         if pending:
             wanted.append((stdin, 4))  # POLLOUT
+        if signals:
+            wanted.append((signals.fd, calls.POLLIN))
         left_ms = max(0, int((end_s - monotonic()) * 1000)) if end_s else -1
         ready = calls.poll(wanted, left_ms)
         if end_s and not ready and monotonic() >= end_s:
-            posix.killpg(pid, 9)
-            posix.waitpid(pid, 0)
+            _end(pid)
             return f"hook ran past specified timeout of {timeout_s:.1f}s, {_streams(captured, stdout, stderr)}"
+        if signals and signals.fd in ready and (number := signals.ending()):
+            _end(pid)
+            return f"it was ended, since pyoci got signal {number}"
         if pending and stdin in ready:
             pending = _feed(stdin, pending)
             if not pending:

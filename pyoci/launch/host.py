@@ -223,7 +223,7 @@ def hook(launch, kind, index, path, args, env, timeout_s, status):
     from pyoci.launch.hooks import run_hook  # cold: most bundles have none
 
     began = lambda pid: launch.note("hook", str(pid), str(start_time(pid)))  # noqa: E731
-    run_hook(kind, index, path, args, env, timeout_s, launch.state(status, launch.pid), began)
+    run_hook(kind, index, path, args, env, timeout_s, launch.state(status, launch.pid), began, launch.signals)
 
 
 def limit_process(launch, resource, soft, hard, name):

@@ -54,6 +54,13 @@ def sealed_init():
     return fd
 
 
+def wait_or_end(fd, signals):
+    """Wait until there is something to read.  Raises PyociError for a signal that asks us to end: a hook in there may take for ever."""
+    while fd not in (ready := calls.poll([(fd, calls.POLLIN), (signals.fd, calls.POLLIN)])):
+        if signals.fd in ready and (number := signals.ending()):
+            raise PyociError(f"ended by signal {number}")
+
+
 class Launch:
     """One list being carried out; what its HOST operations share.
 
@@ -65,6 +72,7 @@ class Launch:
     directories  {controller: directory} of the cgroups
     scope        [path of the bus, unit] where systemd made them, or None
     tell         called with this at `record`: stores what must be known later
+    signals      calls.Signals of a run in the foreground, or None: those that ask us to end end it up to the gate
     opened       called, where it is given, once all is open that init is to join
     state        called with (status, pid): the state document that a hook reads
     console      the terminal's master where the caller keeps it, or -1
@@ -73,9 +81,9 @@ class Launch:
     """
 
     __slots__ = ("container", "ops", "fds", "outbox", "pid", "pidfd", "started", "channel", "journal", "word_fd", "directories",
-                 "tell", "warn", "index", "state", "console", "scope", "criu", "environ", "opened")  # fmt: skip
+                 "tell", "warn", "index", "state", "console", "scope", "criu", "environ", "opened", "signals")  # fmt: skip
 
-    def __init__(self, ops, container=None, *, tell=None, warn=None, state=None, opened=None):
+    def __init__(self, ops, container=None, *, tell=None, warn=None, state=None, opened=None, signals=None):
         self.container = container
         self.ops = ops
         self.fds = {}
@@ -88,6 +96,7 @@ class Launch:
         self.index = 0
         self.state = state
         self.opened = opened
+        self.signals = signals
         self.console = -1
         self.scope = None
         self.criu = None
@@ -167,6 +176,8 @@ class Launch:
     def _await_turn(self):
         """Wait for the baton.  False when init became the process (the channel ended with nothing wrong)."""
         while True:
+            if self.signals:
+                wait_or_end(self.channel, self.signals)
             data, fds = calls.receive(self.channel)
             if not data:
                 return self._ended()

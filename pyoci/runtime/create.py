@@ -117,8 +117,11 @@ def _listen_fds(environ):
     return int(count) if count.isascii() and count.isdigit() and len(count) < 5 else 0
 
 
-def create(root, container_id, bundle, options, warn):
-    """Create the container.  Returns (Container, Launch), the container locked.  Raises PyociError; then nothing is left."""
+def create(root, container_id, bundle, options, warn, signals=None):
+    """Create the container.  Returns (Container, Launch), the container locked.  Raises PyociError; then nothing is left.
+
+    `signals`: calls.Signals of a caller who has blocked them; those that ask us to end make it fail.
+    """
     container = Container(root, container_id)
     bundle = real_bundle(bundle)
     text, config = read_bundle(bundle)
@@ -132,6 +135,7 @@ def create(root, container_id, bundle, options, warn):
         tell=lambda launch: container.save(record_of(launch, container_id, bundle, config, facts)),
         warn=warn,
         state=lambda status, pid: state_text(container_id, bundle, config, status, pid),
+        signals=signals if config.get("hooks") else None,  # nothing else takes long that a signal could end
     )
     try:
         gate = next(index for index, op in enumerate(plan.create) if op.number == _GATE)

@@ -39,14 +39,15 @@ def _follow(pidfd, pump, signals, reaping):
             wanted += pump.wanted()
         ready = calls.poll(wanted)
         if signals.fd in ready:
-            _forward(pidfd, pump, signals, reaping)
+            forward(pidfd, pump, signals, reaping)
         if pumping and not pump.serve(ready):
             pumping = False
         if pidfd in ready:
             return
 
 
-def _forward(pidfd, pump, signals, reaping):
+def forward(pidfd, pump, signals, reaping):
+    """Pass on what has come, but for what is our own business."""
     for number in signals.take():
         if number == SIGCHLD and reaping:
             _reap_others(pidfd)

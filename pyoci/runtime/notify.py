@@ -8,6 +8,7 @@ import socket
 
 from pyoci.errors import SyscallError
 from pyoci.kernel import calls
+from pyoci.runtime.foreground import forward
 
 BARRIER_TIMEOUT_S = 30
 
@@ -29,15 +30,21 @@ class Readiness:
         finally:
             os.close(directory)
 
-    def forward(self, record):
-        """Wait until the process says READY=1 or ends; then tell the caller, and who the main process is."""
+    def forward(self, record, signals=None):
+        """Wait until the process says READY=1 or ends; then tell the caller, and who the main process is.
+
+        `signals`: calls.Signals whose signals are the process's meanwhile: a service that is not ready may be told to end.
+        """
         try:
             pidfd = calls.pidfd_open(record["pid"])
         except SyscallError:
             return self.socket.close()
         try:
             while True:
-                ready = calls.poll([(self.socket.fileno(), calls.POLLIN), (pidfd, calls.POLLIN)])
+                wanted = [(self.socket.fileno(), calls.POLLIN), (pidfd, calls.POLLIN)]
+                ready = calls.poll([*wanted, (signals.fd, calls.POLLIN)] if signals else wanted)
+                if signals and signals.fd in ready:
+                    forward(pidfd, None, signals, False)
                 if self.socket.fileno() in ready and self._is_ready():
                     return self._tell(record["pid"])
                 if pidfd in ready:

@@ -59,7 +59,7 @@ def restore_and_wait(root, container_id, bundle, images, options, warn, *, no_su
     """The exit status of the restored process; 0 at once when detached."""
     from pyoci.runtime.run import in_foreground
 
-    def begin():
+    def begin(_):
         return restore(root, container_id, bundle, images, options, warn)
 
     return in_foreground(root, container_id, begin, warn, detach=options.detach, keep=False, no_subreaper=no_subreaper)

@@ -13,11 +13,11 @@ from pyoci.runtime.start import start
 def run(root, container_id, bundle, options, warn, *, keep, no_subreaper):
     """The exit status of the process; 0 at once when detached.  A container that fails to start is deleted."""
 
-    def begin():
-        return create(root, container_id, bundle, options, warn)
+    def begin(signals):
+        return create(root, container_id, bundle, options, warn, signals)
 
-    def go_on(container):
-        start(container, warn, options.environ.get("NOTIFY_SOCKET", ""))
+    def go_on(container, signals):
+        start(container, warn, options.environ.get("NOTIFY_SOCKET", ""), signals)
 
     return in_foreground(root, container_id, begin, warn, go_on, detach=options.detach, keep=keep, no_subreaper=no_subreaper)
 
@@ -25,19 +25,19 @@ def run(root, container_id, bundle, options, warn, *, keep, no_subreaper):
 def in_foreground(root, container_id, begin, warn, go_on=None, *, detach, keep, no_subreaper):
     """Make a container, and unless `detach` wait for its end and delete it.  Returns its exit status.
 
-    begin    callable() -> (Container, Launch), the container locked
-    go_on    callable(Container), where there is something to do while it is locked
+    begin    callable(calls.Signals or None) -> (Container, Launch), the container locked
+    go_on    callable(Container, calls.Signals or None), where there is something to do while it is locked
     """
     signals = None if detach else calls.Signals()
     was_subreaper = None
     try:
         if signals and not no_subreaper:
             was_subreaper = calls.subreaper(1)
-        container, launch = begin()
+        container, launch = begin(signals)
         try:
             try:
                 if go_on:
-                    go_on(container)
+                    go_on(container, signals)
             finally:
                 container.unlock()
             if not signals:

@@ -15,10 +15,12 @@ _REFUSED = {
 }
 
 
-def start(container, warn, notify_socket=""):
+def start(container, warn, notify_socket="", signals=None):
     """Start a created container that the caller has locked.  Raises WrongStatus, OperationFailed.
 
     `notify_socket`: where readiness is told to, sd_notify(3); then this waits for it.
+    `signals`: calls.Signals of a caller who has blocked them.  Before the process begins, those that ask us to end make this fail; then
+    all are the process's.
 
     A config without a process is created and ends when it is started, which is told (docs/decisions: start without a process).
     """
@@ -30,6 +32,10 @@ def start(container, warn, notify_socket=""):
     try:
         calls.send(channel, wire.message(wire.GO, 0))
         posix.unlink(container.file("gate"))
+        if signals:
+            from pyoci.launch.run import wait_or_end  # loaded by create
+
+            wait_or_end(channel, signals)
         data, _ = calls.receive(channel)
     finally:
         posix.close(channel)
@@ -41,9 +47,9 @@ def start(container, warn, notify_socket=""):
     if not container.record["process"]:
         warn("process: it is not set, so the container has ended (config.md#process)")
     if readiness:
-        readiness.forward(container.record)
+        readiness.forward(container.record, signals)
     if container.record.get("hooks", {}).get("poststart"):
-        _poststart(container)
+        _poststart(container, signals)
 
 
 def _readiness(container, notify_socket):
@@ -78,14 +84,14 @@ def _ended_silently(container, reached):
     raise with_line(container, silent_death(operation(container, reached), None, container.record["cgroups"]))
 
 
-def _poststart(container):
+def _poststart(container, signals):
     """A hook that fails ends the container (runtime.md#lifecycle, step 9)."""
     from pyoci.launch.undo import end_process  # cold
     from pyoci.runtime.hooks import run_hooks
 
     record = container.record
     try:
-        run_hooks("poststart", record, "running", record["pid"])
+        run_hooks("poststart", record, "running", record["pid"], signals=signals)
     except OperationFailed as error:
         from pyoci.runtime.replan import with_line
 

@@ -323,6 +323,34 @@ def test_notify_socket_is_in_the_container_and_start_waits_for_readiness(bundle,
         assert run.status() == 137
 
 
+def test_signal_reaches_a_process_that_is_not_ready_yet(bundle, pyoci, tmp_path):
+    """systemd ends a service that does not come up by a signal to the process that it started: pyoci."""
+    bundle.shell("trap 'exit 7' TERM; echo up; while :; do sleep 0.1; done")
+    env = {**support.ENVIRONMENT, "NOTIFY_SOCKET": str(tmp_path / "manager")}
+    with notify_socket(tmp_path / "manager"), Running(pyoci, "run", "--bundle", bundle.path, pyoci.new_id(), env=env) as run:
+        assert run.line() == "up"
+        run.process.terminate()
+        assert run.status() == 7
+
+
+@pytest.mark.parametrize("kind", ["createRuntime", "createContainer", "startContainer", "poststart"])
+def test_signal_ends_a_run_whose_hook_does_not_end(bundle, pyoci, kind):
+    """A hook has a session of its own, so that the terminal's interrupt does not reach it."""
+    fifo = bundle.rootfs / "tmp" / "fifo"
+    os.mkfifo(fifo)
+    told = "/tmp/fifo" if kind == "startContainer" else fifo
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"echo > {told}; exec sleep 1000"], "env": ["PATH=/usr/bin:/bin"]}
+    bundle.edit(lambda config: config.update(hooks={kind: [hook]}))
+    name = pyoci.new_id()
+    with pyoci.start_process("run", "--bundle", bundle.path, name, stderr=subprocess.PIPE) as process:
+        assert fifo.read_text() == "\n"
+        process.send_signal(signal.SIGUSR1)  # no reason to end
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=support.TIMEOUT_S)[1].decode()
+    assert process.returncode == 1 and "signal 2" in said and len(said.splitlines()) == 1, said
+    assert os.listdir(pyoci.root) == []
+
+
 def test_process_that_ends_without_readiness_does_not_hold_start(bundle, pyoci, tmp_path):
     bundle.shell("exit 6")
     with notify_socket(tmp_path / "manager"):
