@@ -142,10 +142,21 @@ def _is_folders(facts):
     return folder.st_uid == facts.st_uid and not folder.st_mode & 0o022
 
 
+def _open(path):
+    """A descriptor above 2: one of those that was closed stays so, for whoever occupies it, and is no file of ours."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    if fd > 2:
+        return fd
+    try:
+        return _open(path)
+    finally:
+        posix.close(fd)
+
+
 def _read():
     """What Finder is made of; nothing without a good file."""
     try:
-        fd = posix.open(FILE, posix.O_RDONLY | posix.O_CLOEXEC)
+        fd = _open(FILE)
     except OSError:
         return -1, {}, {}, {}
     head = posix.pread(fd, HEAD_BYTES, 0)

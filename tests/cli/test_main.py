@@ -417,6 +417,25 @@ os._exit(sum(os.get_inheritable(fd) and os.fstat(fd).st_rdev == null and fails(f
     assert done.returncode == len(closed)
 
 
+@pytest.mark.parametrize("closed", [(0,), (1,), (0, 1, 2)])
+def test_the_file_of_the_code_takes_no_standard_descriptor(closed):
+    script = f"""
+import os
+from pyoci import hot
+for fd in {closed}:
+    os.close(fd)
+found = hot._open({__file__!r})
+def is_closed(fd):
+    try:
+        os.fstat(fd)
+    except OSError:
+        return True
+os._exit(sum(is_closed(fd) for fd in {closed}) if found > 2 else 100)
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == len(closed)
+
+
 def test_a_verb_works_without_any_environment(tmp_path):
     done = subprocess.run([*PYOCI, "completion", "bash"], env={}, cwd=os.getcwd(), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
