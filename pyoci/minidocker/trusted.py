@@ -35,7 +35,7 @@ def _way(path):
         part = os.path.join(at, word)
         try:
             facts = os.lstat(part)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # who makes it says what stands in its way
             return
         except OSError as error:
             raise MiniDockerError(f"{path}: {part}: {error.strerror}") from error
