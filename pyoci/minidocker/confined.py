@@ -7,7 +7,7 @@ Source: user_namespaces(7), docker's documentation of rootless mode (what its us
 import os
 import stat
 
-from pyoci.minidocker.delegated import BUS, LIMITS, find_delegated
+from pyoci.minidocker.delegated import LIMITS, bus, find_delegated
 from pyoci.minidocker.errors import BadRequest
 
 NO_CGROUPS = "systemd delegates cgroups to users, on version 2 alone: docs/minidocker/for-docker-users.md, 'Without root'"
@@ -55,9 +55,9 @@ def delegated():
     return find_delegated(host_uid())
 
 
-def systemd_environment(environ=os.environ):
-    """{name: value} of what names the user's message bus, {} where its systemd makes no cgroups."""
-    return {name: environ[name] for name in BUS if name in environ} if delegated().driver == "systemd" else {}
+def systemd_environment():
+    """The environment that names the bus of the user's systemd, {} where that makes no cgroups."""
+    return bus(host_uid()) if delegated().driver == "systemd" else {}
 
 
 def gather(container, user):

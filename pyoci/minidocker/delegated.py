@@ -9,7 +9,6 @@ Source: cgroup-v2.rst ("Delegation"), systemd.resource-control(5), user@.service
 import os
 
 MOUNT = "/sys/fs/cgroup"
-BUS = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")
 # Fields of HostConfig with the flag that sets them, by the controller that they need.
 LIMITS = {
     "memory": {"Memory": "--memory", "MemorySwap": "--memory-swap", "MemoryReservation": "--memory-reservation",
@@ -64,12 +63,24 @@ def find_delegated(uid, environ=os.environ):
     if not os.path.exists(f"{MOUNT}/cgroup.controllers"):
         return Delegated("none")
     own = f"{MOUNT}/user.slice/user-{uid}.slice/user@{uid}.service"
-    if os.path.isdir(own) and (environ.get(BUS[0]) or os.path.exists(f"{environ.get(BUS[1]) or f'/run/user/{uid}'}/bus")):
+    if os.path.isdir(own) and bus(uid, environ):
         return Delegated("systemd", own)
     above = MOUNT + _own_path().rpartition("/")[0]
     if all(os.access(f"{above}/{name}", os.W_OK, effective_ids=True) for name in ("", "cgroup.procs", "cgroup.subtree_control")):
         return Delegated("cgroupfs", above)
     return Delegated("none")
+
+
+def bus(uid, environ=os.environ):
+    """The environment that names the bus of the user's systemd, {} where there is none.
+
+    systemd's own place comes first: DBUS_SESSION_BUS_ADDRESS may be another's, as dbus-run-session sets it.
+    """
+    for folder in (f"/run/user/{uid}", environ.get("XDG_RUNTIME_DIR") or ""):
+        if folder and os.path.exists(f"{folder}/bus"):
+            return {"XDG_RUNTIME_DIR": folder}
+    address = environ.get("DBUS_SESSION_BUS_ADDRESS") or ""
+    return {"DBUS_SESSION_BUS_ADDRESS": address} if address.startswith("unix:path=") else {}
 
 
 def _own_path():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pyoci.minidocker.delegated import Delegated
+from pyoci.minidocker.delegated import Delegated, bus
 
 
 @pytest.fixture
@@ -39,6 +39,14 @@ def test_limits_lack_the_controllers_that_are_not_delegated(base):
 
 def test_what_asks_for_no_limit_lacks_nothing():
     assert Delegated("none").lacking({"Memory": 0, "MemorySwap": -1, "PidsLimit": -1, "MemorySwappiness": -1, "OomKillDisable": False}) == []
+
+
+def test_the_bus_is_systemds_own_where_it_is_there(tmp_path):
+    address = {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/another", "XDG_RUNTIME_DIR": str(tmp_path)}
+    assert bus(4_000_000, address) == {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/another"}
+    (tmp_path / "bus").touch()
+    assert bus(4_000_000, address) == {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert bus(4_000_000, {"DBUS_SESSION_BUS_ADDRESS": "unix:abstract=/tmp/dbus-x"}) == bus(4_000_000, {}) == {}
 
 
 @pytest.mark.needs("root", "init", "shim", "busybox")
