@@ -151,6 +151,7 @@ def test_killed_command_ends_the_input_and_leaves_no_carrier(web):
     typist.process.kill()
     typist.process.wait(TIMEOUT_S)
     web.until(lambda: (support.reap(), not holders(typist.terminal))[1], "the end of the carrier")
+    web.until(lambda: (support.reap(), len(web.engine.top("web")["Processes"]) == 1)[1], "the end of the process, whose parent we are now")
     typist.close()
 
 

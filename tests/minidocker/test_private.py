@@ -58,8 +58,9 @@ def use(place):
     place.up("sh", "-c", "echo secret; echo secret >/file; exec sleep 1000", name="web", Env=["SECRET=1"], Healthcheck=check, IpcMode="shareable")
     place.up("sh", name="term", Tty=True, OpenStdin=True)
     place.create("true", name="made", Env=["SECRET=1"])
-    code = "    status = engine.exec('web', {'Cmd': ['sleep', '900'], 'Env': ['SECRET=1']}, detach=True)\n    engine.commit('web', 'committed')\n"
-    assert place.command(code).returncode == 0
+    code = "    status = engine.exec('web', {'Cmd': ['sleep', '900'], 'Env': ['SECRET=1']}, detach=True)\n    engine.commit('web', 'committed', pause=False)\n"
+    done = place.command(code)
+    assert done.returncode == 0, done.stderr
     place.until(lambda: place.engine.inspect("web")["State"]["Health"]["Log"])
 
 
