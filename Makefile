@@ -110,5 +110,5 @@ lint: $(VENV)/.test-tools
 
 clean:
 	rm -rf build dist pyoci.egg-info bundles/*/rootfs $(VENV)/.wheel $(VENV)/.editable
-	rm -f pyoci/native/*.so pyoci/native/init/pyoci-init pyoci/native/init/ops.h pyoci/native/monitor/minidocker-monitor pyoci/native/minit/minidocker-init pyoci/native/launcher/pyoci pyoci/native/launcher/minidocker
+	rm -f pyoci/native/*.so pyoci/native/init/pyoci-init pyoci/native/init/ops.h pyoci/native/monitor/minidocker-monitor pyoci/native/minit/minidocker-init pyoci/native/launcher/pyoci pyoci/native/launcher/minidocker pyoci/native/interpreter/python3.*
 	find pyoci tests conformance -name __pycache__ -prune -exec rm -rf {} +

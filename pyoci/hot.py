@@ -10,16 +10,16 @@ imported as ever and the file made anew.  Without the file, or with a torn one, 
 Trusted like the .pyc files in the same folder.  Source: PEP 451 (finders and loaders), PEP 552 (what a stale .pyc is).
 """
 
+import _imp
 import marshal
 import posix
 import sys
 
-MAGIC = b"pyoci hot 4\n"
-HEAD_BYTES = len(MAGIC) + 8
+MAGIC = b"pyoci hot 6\n"  # interpreter.c knows it too, and what the head is
+HEAD_BYTES = len(MAGIC) + 16
 FOLDER = __file__.rpartition("/")[0]
 FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
 ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
-ExtensionFileLoader = sys.modules["_frozen_importlib_external"].ExtensionFileLoader
 Module = type(sys)
 EXTENSIONS = ("_cffi_backend", "_json", "pyoci.native._sys")
 # Group -> what its verb imports beside cli.verbs.VERB and api; "" is what every command line imports.
@@ -30,21 +30,26 @@ GROUPS = {
 }  # fmt: skip
 
 
+NOTHING = (-1, {}, {}, {}, "")  # Finder's, without a file
+
+
 class Finder:
     """Finds the modules of the file.  `stale`: some module of ours was not in it, or its source is another by now.
 
     entries  {module: (path below FOLDER, mtime_ns, size, offset, length, is_package)}
     groups   {group: (modules, offset, length)}
     shared   {module: (absolute path, mtime_ns, size)} of EXTENSIONS, which then cost no listing of large folders
+    library  the standard library's folder
     """
 
-    __slots__ = ("fd", "entries", "groups", "shared", "stale")
+    __slots__ = ("fd", "entries", "groups", "shared", "library", "stale")
 
-    def __init__(self, fd, entries, groups, shared):
+    def __init__(self, fd, entries, groups, shared, library):
         self.fd = fd
         self.entries = entries
         self.groups = groups
         self.shared = shared
+        self.library = library
         self.stale = not entries
 
     def find_spec(self, name, path=None, target=None):
@@ -56,11 +61,12 @@ class Finder:
             if name[:6] == "pyoci." and name[:14] != "pyoci.native._" and name != "pyoci.hotfile":
                 self.stale = True
             return None
-        if not self._is_fresh(entry):
+        if not self.is_fresh(name):
             return None
         source = FOLDER + entry[0]
         spec = ModuleSpec(name, self, origin=source, loader_state=entry[3:5], is_package=entry[5])
         spec.has_location = True
+        spec.cached = FILE
         if entry[5]:
             spec.submodule_search_locations.append(source[: -len("/__init__.py")])
         return spec
@@ -69,10 +75,12 @@ class Finder:
         path, mtime_ns, size = self.shared[name]
         if not self._is_unchanged(path, mtime_ns, size):
             return None
-        return ModuleSpec(name, ExtensionFileLoader(name, path), origin=path)
+        return ModuleSpec(name, Extension, origin=path)
 
-    def _is_fresh(self, entry):
-        return self._is_unchanged(FOLDER + entry[0], entry[1], entry[2])
+    def is_fresh(self, name):
+        """Whether the module is in the file, and its source as it was."""
+        entry = self.entries.get(name)
+        return bool(entry) and self._is_unchanged(FOLDER + entry[0], entry[1], entry[2])
 
     def _is_unchanged(self, path, mtime_ns, size):
         try:
@@ -94,11 +102,11 @@ class Finder:
         exec(marshal.loads(posix.pread(self.fd, length, at)), module.__dict__)
 
     def preload(self, group):
-        """Import what a verb imports, if all of it is in the file and unchanged; a verb without a group imports as it goes."""
+        """Import what a verb imports, if all of it is in the file and unchanged; a verb without a group imports as it goes.  Returns whether."""
         names, at, length = self.groups.get(group, ((), 0, 0))
         entries = self.entries
-        if not names or not all([self._is_fresh(entries[name]) for name in names]):
-            return
+        if not names or not all([self.is_fresh(name) for name in names]):
+            return False
         modules = sys.modules
         for name, code in zip(names, marshal.loads(posix.pread(self.fd, length, at))):
             if name in modules:
@@ -113,27 +121,98 @@ class Finder:
                 space["__package__"] = name
                 space["__path__"] = [source[: -len("/__init__.py")]]
             exec(code, space)
-            setattr(modules[parent], leaf, module)
+            if parent:
+                setattr(modules[parent], leaf, module)
+        return True
 
     def is_to_be_renewed(self):
         """Whether the file should be written anew (hotfile.py), now that a real verb's work is done."""
         return self.stale and not sys.dont_write_bytecode and "pyoci.native._sys" in sys.modules
 
 
+class Extension:
+    """The loader of an extension module, which the import system has only once its second phase is there."""
+
+    create_module = staticmethod(_imp.create_dynamic)
+    exec_module = staticmethod(_imp.exec_dynamic)
+
+
+class Rest:
+    """Finds all that is in no file of ours: asks for the interpreter's second phase first, and then leaves it to that.
+
+    complete  interpreter.c's
+    library   the standard library's folder
+    path      what sys.path has behind that
+    """
+
+    __slots__ = ("complete", "library", "path")
+
+    def __init__(self, complete, library, path):
+        self.complete = complete
+        self.library = library
+        self.path = path
+
+    def find_spec(self, name, path=None, target=None):
+        """What the ordinary import finds."""
+        if name.partition(".")[0] != "encodings":
+            self.finish()
+        elif "_frozen_importlib_external" not in sys.modules:  # a rare codec: the second phase itself would wait for this import
+            sys.modules["_frozen_importlib"]._install_external_importers()
+            path = path or [self.library]
+        return sys.modules["_frozen_importlib_external"].PathFinder.find_spec(name, path, target)
+
+    def open(self, *arguments, **keywords):
+        """The builtin."""
+        self.finish()
+        return open(*arguments, **keywords)
+
+    def finish(self):
+        """Have the second phase."""
+        sys.meta_path.remove(self)
+        self.complete()
+        sys.path += self.path
+
+
+def start_embedded(complete, argv, site):
+    """What __main__.py does, for an interpreter that has had its first phase alone (interpreter.c).
+
+    Returns the Finder, or None where the ordinary interpreter is wanted.
+    """
+    import builtins
+
+    finder = Finder(*_read())
+    rest = Rest(complete, finder.library, [FOLDER[: -len("/pyoci")], site])
+    sys.argv = argv
+    sys._xoptions = {"utf8": True, "pyoci_site": site}
+    sys.dont_write_bytecode, sys.pycache_prefix = False, None
+    sys.meta_path[:] = [finder, *sys.meta_path, rest]
+    builtins.open = rest.open
+    if is_debugged() or not finder.is_fresh("pyoci.hot") or not finder.preload(""):
+        return None
+    sys.modules["pyoci"].hot = sys.modules["pyoci.hot"]
+    return finder
+
+
+def is_debugged():
+    """Whether tracebacks are wanted, which the file's code has no line numbers for."""
+    return "--debug" in sys.argv or "-debug" in sys.argv
+
+
 def install():
     """Put the file's modules before the path, unless tracebacks are wanted (--debug).  Returns the Finder."""
-    if "--debug" in sys.argv or "-debug" in sys.argv:
-        finder = Finder(-1, {}, {}, {})
+    if is_debugged():
+        finder = Finder(*NOTHING)
         finder.stale = False
         return finder
     finder = Finder(*_read())
+    finder.is_fresh("pyoci.hot")  # or else the file is made anew, at the end
     sys.meta_path.insert(0, finder)
     return finder
 
 
-def _is_ours(facts, length):
-    """Whether the file is whole, and nobody else's to write: where the umask was 0, its folder may be open to all."""
-    return length <= facts.st_size and not facts.st_mode & 0o022 and (facts.st_uid in (0, posix.geteuid()) or _is_folders(facts))
+def _is_ours(facts):
+    """Whether the file is nobody else's to write: where the umask was 0, its folder may be open to all."""
+    return not facts.st_mode & 0o022 and (facts.st_uid in (0, posix.geteuid()) or _is_folders(facts))
 
 
 def _is_folders(facts):
@@ -158,15 +237,16 @@ def _read():
     try:
         fd = _open(FILE)
     except OSError:
-        return -1, {}, {}, {}
+        return NOTHING
     head = posix.pread(fd, HEAD_BYTES, 0)
-    length = int.from_bytes(head[len(MAGIC) :], "little")
-    if head[: len(MAGIC)] == MAGIC and _is_ours(posix.fstat(fd), length):
+    facts = posix.fstat(fd)
+    if head[: len(MAGIC)] == MAGIC and _is_ours(facts):
+        at = int.from_bytes(head[-8:], "little")
         try:
-            version, entries, groups, shared = marshal.loads(posix.pread(fd, length, HEAD_BYTES))
+            version, *index = marshal.loads(posix.pread(fd, facts.st_size - at, at))
             if version == sys.hexversion:
-                return fd, entries, groups, shared
-        except (ValueError, EOFError, TypeError):
+                return fd, *index
+        except (ValueError, EOFError, TypeError, OSError):
             pass  # torn: as if it were not there
     posix.close(fd)
-    return -1, {}, {}, {}
+    return NOTHING

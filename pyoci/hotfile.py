@@ -1,10 +1,12 @@
 """Writes hot.py's file.  Cold: once after an installation or an edit.
 
-Layout: MAGIC; the length of the index in 8 bytes; the index, marshalled; the code of each module; the code of each group.  Line
-numbers are left out, a quarter of the code: only --debug shows them, and it does without the file.
+Layout: MAGIC; the length of hot.py's code, and where the index is, in 8 bytes each; hot.py's code, with which interpreter.c begins; the code of each
+module; the code of each group; the index.  All code is marshalled; line numbers are left out, a quarter of it: only --debug shows them, and it
+does without the file.
 """
 
 import ast
+import importlib.util
 import marshal
 import os
 import sys
@@ -71,7 +73,7 @@ def _compile(found, path):
     inner = path[len(FOLDER) :]
     is_package = inner.endswith("/__init__.py")
     name = "pyoci" + (inner[: -len("/__init__.py")] if is_package else inner[:-3]).replace("/", ".")
-    if name not in ("pyoci", "pyoci.__main__", "pyoci.hot", "pyoci.hotfile"):
+    if name not in ("pyoci.__main__", "pyoci.hotfile"):
         found[name] = _Source(path, is_package)
 
 
@@ -94,7 +96,7 @@ def _order(found, roots, done):
 
 
 def _layout(found):
-    """The file's bytes: the length of the index, the index, the code of each module, the code of each group."""
+    """The file's bytes."""
     codes = {name: marshal.dumps(source.code) for name, source in found.items()}
     common = set()
     groups = {"": _order(found, GROUPS[""], common)}
@@ -102,12 +104,10 @@ def _layout(found):
         if verb:
             groups[verb] = _order(found, (f"cli.verbs.{verb}", "api", *roots), set(common))
     group_codes = {verb: marshal.dumps([found[name].code for name in names]) for verb, names in groups.items()}
-    start = 0
-    while True:  # the offsets' own size may move them
-        index = _index(found, codes, groups, group_codes, start)
-        if start == HEAD_BYTES + len(index):
-            return MAGIC + len(index).to_bytes(8, "little") + index + b"".join(codes.values()) + b"".join(group_codes.values())
-        start = HEAD_BYTES + len(index)
+    start = codes["pyoci.hot"]
+    body = b"".join([*codes.values(), *group_codes.values()])
+    head = MAGIC + len(start).to_bytes(8, "little") + (HEAD_BYTES + len(start) + len(body)).to_bytes(8, "little")
+    return head + start + body + _index(found, codes, groups, group_codes, len(head) + len(start))
 
 
 def _index(found, codes, groups, group_codes, start):
@@ -119,15 +119,15 @@ def _index(found, codes, groups, group_codes, start):
     for verb, names in groups.items():
         places[verb] = (names, start, len(group_codes[verb]))
         start += len(group_codes[verb])
-    return marshal.dumps((sys.hexversion, entries, places, _shared()))
+    return marshal.dumps((sys.hexversion, entries, places, _shared(), os.path.dirname(os.__file__)))
 
 
 def _shared():
-    """Where the extension modules lie that this process has loaded."""
+    """Where the extension modules lie."""
     found = {}
     for name in EXTENSIONS:
-        path = getattr(sys.modules.get(name), "__file__", None)
-        if path:
-            facts = os.stat(path)
-            found[name] = (path, facts.st_mtime_ns, facts.st_size)
+        spec = importlib.util.find_spec(name)
+        if spec and spec.origin.startswith("/"):
+            facts = os.stat(spec.origin)
+            found[name] = (spec.origin, facts.st_mtime_ns, facts.st_size)
     return found

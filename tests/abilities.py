@@ -137,6 +137,14 @@ def docker_registry():
     succeed("docker-registry", "--version")
 
 
+def libpython():
+    """The static library of this Python, which native/interpreter links."""
+    from pyoci.native import build  # dear, and for few tests
+
+    if not build.libpython():
+        raise Missing("no static library of this Python")
+
+
 def init():
     """pyoci-init is built in place."""
     if not os.path.exists(pathlib.Path(__file__).parent.parent / "pyoci" / "native" / "init" / "pyoci-init"):
@@ -209,6 +217,7 @@ ABILITIES = {
     "runc": program("runc"),
     "crun": program("crun"),
     "gcc": program("gcc"),
+    "libpython": libpython,
     "aarch64-gcc": program("aarch64-linux-gnu-gcc"),
     "qemu-aarch64": program("qemu-aarch64-static"),
     "valgrind": program("valgrind"),

@@ -1,9 +1,10 @@
-"""Builds what is written in C: two extension modules, init, MiniDocker's two companions and the launchers.
+"""Builds what is written in C: two extension modules, an interpreter, init, MiniDocker's two companions and the launchers.
 
     _sys.abi3.so         the shim over Linux's calls (cffi, API mode), from sys.c and bpf.c; its cdefs are sys.h and bpf.h
     _libseccomp.abi3.so  the shim over libseccomp; left out, with a note, where <seccomp.h> is missing
     init/pyoci-init      the machine that carries out a plan in a container: static, freestanding
     monitor/minidocker-monitor, minit/minidocker-init  what stays with a MiniDocker container, and in it for --init: static, freestanding
+    interpreter/python3.N  CPython's own library with a shorter start; left out, with a note, where there is no libpython3.N.a
     launcher/pyoci       what stands in bin/: static, freestanding; launcher/minidocker is its brother
 
 `python -m pyoci.native.build` builds in place; setup.py calls build_all(into=...) for a wheel. $CC chooses the compiler, and a cross compiler
@@ -28,12 +29,16 @@ TREE = NATIVE.parent.parent
 
 EXTENSION_FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-g0"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
+INTERPRETER_FLAGS = ["-std=gnu11", "-O2", "-g0", "-fno-pie", "-no-pie", "-s", "-Wconversion"]  # not position-independent: nothing to relocate at its start
 # No libc, one read-execute segment, no unwind tables: what a waiting container costs is the pages of this file.
 FREESTANDING_FLAGS = [
     "-std=gnu11", "-Os", "-static", "-nostdlib", "-nostartfiles", "-ffreestanding", "-fno-stack-protector",
     "-fno-asynchronous-unwind-tables", "-fno-pie", "-no-pie", "-Wl,--build-id=none", "-Wl,-z,noseparate-code",
     "-Wl,-z,norelro", "-Wall", "-Wextra", "-Wconversion", "-Werror",
 ]  # fmt: skip
+
+# Those whose first phase was tried: what is missing from it is nowhere written down.
+EMBEDDED_MINORS = (11,)
 
 PROGRAMS = ("pyoci", "minidocker")
 COMPANIONS = {"monitor": "minidocker-monitor", "minit": "minidocker-init"}
@@ -202,9 +207,46 @@ def build_extensions(into=NATIVE):
     return [name for name in built if name]
 
 
+def libpython():
+    """The static library of the Python that runs this, or None with a note."""
+    known = sysconfig.get_config_vars()
+    minor = sys.version_info.minor
+    if minor not in EMBEDDED_MINORS:
+        why = f"not tried with Python 3.{minor}"
+    else:
+        for folder in (known["LIBPL"], known["LIBDIR"]):
+            if (path := pathlib.Path(folder) / known["LIBRARY"]).exists():
+                return path
+        why = f"no {known['LIBRARY']} (Debian: python3-dev)"
+    print(f"note: {why}: built without an interpreter of its own, so a command takes some 3 ms longer", file=sys.stderr)
+    return None
+
+
+def build_interpreter(into=NATIVE):
+    """Build interpreter/python3.N for the Python that runs this. Returns the names of what was built."""
+    source = NATIVE / "interpreter" / "interpreter.c"
+    target = pathlib.Path(into) / "interpreter" / f"python3.{sys.version_info.minor}"
+    python = pathlib.Path(os.path.realpath(sys.executable))
+    archive = libpython()
+    if not archive or is_fresh(target, [source, archive, python]):
+        return []
+    facts = python.stat()
+    defines = [f"-DPYOCI_PYTHON_BYTES={facts.st_size}", f"-DPYOCI_PYTHON_NS={facts.st_mtime_ns}L"]
+    includes = [f"-I{sysconfig.get_path('include')}", f"-I{sysconfig.get_path('platinclude')}"]
+    libraries = " ".join(sysconfig.get_config_var(name) or "" for name in ("LINKFORSHARED", "LIBS", "MODLIBS", "SYSLIBS")).split()
+
+    def build(fresh):
+        run([*compiler(), *INTERPRETER_FLAGS, *WARNINGS, *includes, *defines, source, archive, *libraries, "-lm", "-o", fresh])
+        if run([fresh]).strip() != sys.version:
+            raise BuildError(f"{archive} is not the library of {python}")
+
+    replace_with(target, build)
+    return ["interpreter"]
+
+
 def build_all(into=NATIVE):
     """Build the extensions and init below `into`, which mirrors pyoci/native. Returns the names of what was built."""
-    return build_extensions(into) + (["pyoci-init"] if build_init(into) else []) + build_companions(into)
+    return build_extensions(into) + build_interpreter(into) + (["pyoci-init"] if build_init(into) else []) + build_companions(into)
 
 
 def main(argv=None):
@@ -214,7 +256,7 @@ def main(argv=None):
     parser.add_argument("--only-freestanding", action="store_true", help="init, its companions and launchers only: no Python headers needed, can cross-compile")
     options = parser.parse_args(argv)
     into = options.into
-    parts = [] if options.only_freestanding else [lambda: build_extensions(into)]
+    parts = [] if options.only_freestanding else [lambda: build_extensions(into), lambda: build_interpreter(into)]
     parts += [lambda: build_init(into) and ["pyoci-init"], lambda: build_companions(into)]
     parts += [lambda: build_launchers(into / "launcher", str(TREE), sys.prefix)]
     built = []

@@ -30,7 +30,7 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 
 # Each costs next to nothing beside the bare interpreter (all but _socket, select and fcntl are compiled into Debian's, and marshal is always
 # loaded); os, re, json, enum and their like cost 1 to 15 ms.
-HOT_IMPORTS = {"posix", "time", "fcntl", "_json", "_struct", "errno", "select", "_socket", "sys", "marshal", "_blake2", "gc"}
+HOT_IMPORTS = {"_imp", "posix", "time", "fcntl", "_json", "_struct", "errno", "select", "_socket", "sys", "marshal", "_blake2", "gc"}
 
 # A module that no hot verb loads says `Cold` in its docstring, and may import what it likes; hot modules import it in functions only.
 COLD = re.compile(r"\bCold\b")

@@ -34,7 +34,7 @@ def arm(tmp_path_factory):
 def test_build_makes_everything_and_then_nothing(tmp_path):
     assert run_build(tmp_path)[0] == 0
     made = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    programs = ["init/pyoci-init", "launcher/minidocker", "launcher/pyoci", "minit/minidocker-init", "monitor/minidocker-monitor"]
+    programs = ["init/pyoci-init", f"interpreter/python3.{places.MINOR}", "launcher/minidocker", "launcher/pyoci", "minit/minidocker-init", "monitor/minidocker-monitor"]
     assert made == ["_libseccomp.abi3.so", "_sys.abi3.so", *programs]
     assert run_build(tmp_path)[1] == "nothing to build\n"
 

@@ -108,6 +108,24 @@ def test_a_frequent_verb_makes_few_system_calls(life, bundle, pyoci, tmp_path):
     assert not over, f"{over} of {CALLS}"
 
 
+@pytest.mark.needs("strace", "libpython")
+def test_a_frequent_verb_needs_half_an_interpreter(life, bundle, pyoci, tmp_path):
+    """Nothing of a frequent verb asks for the second phase (native/interpreter), which starts with the encodings."""
+    asked = []
+    for verb, command in {**life, "run": [*life["create"][:3], "run", "--bundle", str(bundle.path), pyoci.new_id()]}.items():
+        if verb == "run":
+            bundle.process["args"] = ["true"]
+            bundle.write()
+        trace = tmp_path / f"{verb}.strace"
+        subprocess.run(["strace", "-o", trace, "-e", "trace=execve,openat", *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=True, timeout=60)  # fmt: skip
+        lines = trace.read_text(errors="replace")
+        assert "native/interpreter/python3" in lines
+        if "/encodings/" in lines or lines.count("execve(") != 2:
+            asked.append(verb)
+    assert asked == []
+
+
 def calls_of(command, file):
     """System calls of the command's own process."""
     subprocess.run(["strace", "-o", file, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

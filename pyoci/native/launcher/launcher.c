@@ -14,7 +14,8 @@
  *
  * Python gets -I (no environment, no user's packages), -X utf8 (paths are bytes, whatever the locale), and -S (no `site`: __main__.py extends
  * sys.path by the one folder that is named here). Where our dependencies are not all in that folder, as with --system-site-packages,
- * -S is left out: only `site` knows where they are.
+ * -S is left out: only `site` knows where they are. With -S, the interpreter that was built along (../interpreter), if there is one of this version,
+ * is executed in the other's name: it goes on by itself, or becomes the other.
  *
  * bin/minidocker is the same program, built with another PYOCI_NAME and PYOCI_MAIN.
  *
@@ -146,6 +147,7 @@ static struct text prefix;  /* PREFIX */
 static struct text site;    /* the folder with cffi, and with pyoci unless there is a source tree */
 static struct text package; /* .../pyoci/__main__.py */
 static int minor;           /* of the interpreter, or NO_MINOR */
+static int complete;        /* whether the site-packages folder has all that pyoci imports */
 
 static void find_prefix(void)
 {
@@ -224,21 +226,33 @@ static void find_package(void)
         fail("the source tree that was installed with pip install -e is gone: ", PYOCI_TREE, "");
 }
 
-/* Whether the site-packages folder has all that pyoci imports. */
-static int is_complete(void)
+static void find_dependencies(void)
 {
     static const char *const dependencies[] = {"/cffi/__init__.py", "/jsonschema/__init__.py", "/pyroute2/__init__.py"};
     size_t length = site.length;
-    int complete = 1;
+    complete = 1;
     for (size_t index = 0; index < sizeof dependencies / sizeof *dependencies; index++) {
         add(&site, dependencies[index]);
         complete = complete && exists(site.bytes);
         cut(&site, length);
     }
-    return complete;
 }
 
 /* --- the start --------------------------------------------------------------------------------------------------- */
+
+/* Execute our own interpreter where it can stand for `python`; returns if it can't. */
+static void try_own(const struct text *python, char **argv, char **environ)
+{
+    static struct text own;
+    if (minor == NO_MINOR || !complete || !exists(python->bytes))
+        return;
+    add(&own, PYOCI_TREE[0] ? PYOCI_TREE : site.bytes);
+    add(&own, "/pyoci/native/interpreter/python3.");
+    add_number(&own, minor);
+    if (!own.full)
+        call(SYS_execve, (long)own.bytes, (long)argv, (long)environ, 0);
+    cut(&own, 0);
+}
 
 /* Become this interpreter; returns if it is not there. */
 static void try_interpreter(const char *root, int number, char **argv, char **environ)
@@ -253,6 +267,7 @@ static void try_interpreter(const char *root, int number, char **argv, char **en
         add_number(&python, number);
     }
     argv[0] = python.bytes;
+    try_own(&python, argv, environ);
     error = python.full ? -ENOENT : call(SYS_execve, (long)python.bytes, (long)argv, (long)environ, 0);
     if (error != -ENOENT && error != -ENOTDIR)
         fail("cannot execute the interpreter ", python.bytes, "");
@@ -282,6 +297,7 @@ void launch(long *stack)
     find_prefix();
     find_site();
     find_package();
+    find_dependencies();
     add(&option, "pyoci_site=");
     add(&option, site.bytes);
     if (package.full || option.full)
@@ -290,7 +306,7 @@ void launch(long *stack)
     char *argv[argc + OPTIONS];
     char **next = argv;
     *next++ = NULL; /* the interpreter */
-    *next++ = (char *)(is_complete() ? "-IS" : "-I");
+    *next++ = (char *)(complete ? "-IS" : "-I");
     *next++ = (char *)"-Xutf8";
     *next++ = (char *)"-X";
     *next++ = option.bytes;

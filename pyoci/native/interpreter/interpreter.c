@@ -1,0 +1,210 @@
+/* The interpreter that the launcher prefers: CPython's own library, linked in, and started by half.
+ *
+ * It is called as the ordinary one would be: PYTHON -IS -Xutf8 -X pyoci_site=FOLDER MAIN ARGUMENTS. CPython starts in two phases. The first, "core",
+ * has the types, the builtin modules and the frozen ones; the second has the path, the encodings, io and the standard streams, and costs more than
+ * the first. A frequent verb needs nothing of it: so hot.py, from the file of all code, is run after the first, and calls complete() once something
+ * wants the rest.
+ *
+ * A short cut, and never the only way: where anything is unusual this becomes PYTHON by execve. So it does where PYTHON is not the program that was
+ * there at the build, by its size and time: an upgraded one has repairs that are not in here, and another may have another standard library.
+ *
+ * Sources: Python/C API, "Python Initialization Configuration", and there "Multi-Phase Initialization Private Provisional API".
+ */
+#include <Python.h>
+
+#include <fcntl.h>
+#include <marshal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STRING(word) #word
+#define AS_STRING(word) STRING(word)
+#define CODE_FILE "/__pycache__/hot.cpython-3" AS_STRING(PY_MINOR_VERSION) /* hot.FILE */
+#define MAGIC "pyoci hot 6\n"
+
+/* In no public header: the second phase, and the part of it that lets SIGINT raise KeyboardInterrupt. */
+PyStatus _Py_InitializeMain(void);
+int _PySignal_Init(int install_signal_handlers);
+
+enum { PYTHON, FLAGS, UTF8, X, SITE, MAIN, LEAST_ARGUMENTS }; /* argv */
+enum { MAGIC_BYTES = sizeof MAGIC - 1, HEAD_BYTES = MAGIC_BYTES + 16, LARGEST_CODE = 1 << 16 };
+
+/* Of the interpreter that this was built for. */
+#ifndef PYOCI_PYTHON_BYTES
+#define PYOCI_PYTHON_BYTES 0
+#define PYOCI_PYTHON_NS 0
+#endif
+
+static const char main_of_pyoci[] = "/pyoci/__main__.py";
+
+/* Put the package's folder into `folder`, if MAIN is its way in. Returns 0 or -1. */
+static int find_folder(const char *main, char folder[PATH_MAX])
+{
+    size_t length = strlen(main), tail = sizeof main_of_pyoci - 1;
+    if (length < tail || length >= PATH_MAX || strcmp(main + length - tail, main_of_pyoci) != 0)
+        return -1;
+    length -= sizeof "/__main__.py" - 1;
+    memcpy(folder, main, length);
+    folder[length] = 0;
+    return 0;
+}
+
+static int is_built_for(const char *python)
+{
+    struct stat facts;
+    return stat(python, &facts) == 0 && facts.st_size == PYOCI_PYTHON_BYTES && facts.st_mtim.tv_sec * 1000000000L + facts.st_mtim.tv_nsec == PYOCI_PYTHON_NS;
+}
+
+/* The code of hot.py, marshalled, from the file of all code. Returns its length, or -1: no such file, a torn one, or one that is somebody else's. */
+static ssize_t read_code(const char *folder, char code[LARGEST_CODE])
+{
+    char path[PATH_MAX + sizeof CODE_FILE];
+    unsigned char head[HEAD_BYTES];
+    struct stat facts;
+    unsigned length;
+    ssize_t got = -1;
+    int fd;
+
+    snprintf(path, sizeof path, "%s" CODE_FILE, folder);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    if (fstat(fd, &facts) == 0 && !(facts.st_mode & 022) && (facts.st_uid == 0 || facts.st_uid == geteuid()) &&
+        read(fd, head, HEAD_BYTES) == HEAD_BYTES && memcmp(head, MAGIC, MAGIC_BYTES) == 0) {
+        length = head[MAGIC_BYTES] | (unsigned)head[MAGIC_BYTES + 1] << 8;
+        got = read(fd, code, length);
+        if (got != (ssize_t)length)
+            got = -1;
+    }
+    close(fd);
+    return got;
+}
+
+/* What sys._xoptions tells. */
+static PyStatus add_options(PyConfig *config, char **argv)
+{
+    PyStatus status = PyWideStringList_Append(&config->xoptions, L"utf8");
+    wchar_t *site = PyStatus_Exception(status) ? NULL : Py_DecodeLocale(argv[SITE], NULL);
+    if (site)
+        status = PyWideStringList_Append(&config->xoptions, site);
+    PyMem_RawFree(site);
+    return status;
+}
+
+/* CPython's first phase. Returns 0 or -1. */
+static int start_core(int argc, char **argv)
+{
+    PyPreConfig preconfig;
+    PyConfig config;
+    PyStatus status;
+
+    PyPreConfig_InitIsolatedConfig(&preconfig);
+    preconfig.utf8_mode = 1;
+    status = Py_PreInitialize(&preconfig);
+    if (PyStatus_Exception(status))
+        return -1;
+    PyConfig_InitIsolatedConfig(&config);
+    config._init_main = 0;
+    config.site_import = 0;
+    config.install_signal_handlers = 0;
+    status = PyConfig_SetBytesString(&config, &config.program_name, argv[PYTHON]);
+    if (!PyStatus_Exception(status)) /* these two for what is decoded before the second phase would find them out */
+        status = PyConfig_SetString(&config, &config.filesystem_encoding, L"utf-8");
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetString(&config, &config.filesystem_errors, L"surrogateescape");
+    if (!PyStatus_Exception(status))
+        status = add_options(&config, argv);
+    if (!PyStatus_Exception(status))
+        status = PyConfig_SetBytesArgv(&config, argc - MAIN, argv + MAIN);
+    if (!PyStatus_Exception(status))
+        status = Py_InitializeFromConfig(&config);
+    PyConfig_Clear(&config);
+    PyGC_Disable(); /* as __main__.py does */
+    return PyStatus_Exception(status) || _PySignal_Init(1) < 0 ? -1 : 0;
+}
+
+/* CPython's second phase; hot.py calls it once, if at all. */
+static PyObject *complete(PyObject *self, PyObject *none)
+{
+    PyStatus status = _Py_InitializeMain();
+    (void)self;
+    (void)none;
+    if (PyStatus_Exception(status))
+        return PyErr_Format(PyExc_RuntimeError, "%s: %s", status.func, status.err_msg);
+    PyGC_Disable();
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef completion = {"complete", complete, METH_NOARGS, "Start what the standard library needs."};
+
+/* argv from MAIN on, as sys.argv. */
+static PyObject *arguments(int argc, char **argv)
+{
+    PyObject *list = PyList_New(argc - MAIN);
+    for (int index = MAIN; list && index < argc; index++) {
+        PyObject *word = PyUnicode_DecodeUTF8(argv[index], (Py_ssize_t)strlen(argv[index]), "surrogateescape");
+        if (!word)
+            return NULL;
+        PyList_SET_ITEM(list, index - MAIN, word);
+    }
+    return list;
+}
+
+/* Run hot.py, which makes ready for imports. Returns the Finder; None if the ordinary interpreter is wanted; NULL with an error. */
+static PyObject *start_hot(const char *folder, const char *data, ssize_t length, int argc, char **argv)
+{
+    PyObject *code = PyMarshal_ReadObjectFromString(data, length);
+    PyObject *hot = code ? PyImport_AddModule("pyoci.hot") : NULL;
+    PyObject *space = hot ? PyModule_GetDict(hot) : NULL;
+    PyObject *file = PyUnicode_FromFormat("%s/hot.py", folder);
+    if (!space || !file || PyDict_SetItemString(space, "__file__", file) < 0 || PyDict_SetItemString(space, "__builtins__", PyEval_GetBuiltins()) < 0)
+        return NULL;
+    if (!PyEval_EvalCode(code, space, space))
+        return NULL;
+    return PyObject_CallMethod(hot, "start_embedded", "NNs", PyCFunction_New(&completion, NULL), arguments(argc, argv), strchr(argv[SITE], '=') + 1);
+}
+
+/* What the last lines of __main__.py do; it leaves the process. */
+static void enter(PyObject *finder)
+{
+    PyObject *module = PyImport_ImportModule("pyoci.cli.main");
+    if (module)
+        PyObject_CallMethod(module, "entry", "O", finder);
+}
+
+/* A fault of ours: a traceback, as the ordinary interpreter would show it, which needs the second phase. */
+static void show_error(void)
+{
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    _Py_InitializeMain();
+    PyErr_Restore(type, value, traceback);
+    PyErr_Print();
+}
+
+int main(int argc, char **argv)
+{
+    static char folder[PATH_MAX], code[LARGEST_CODE];
+    ssize_t length = -1;
+
+    if (argc < LEAST_ARGUMENTS) {
+        puts(Py_GetVersion()); /* asked by the build */
+        return 0;
+    }
+    if (is_built_for(argv[PYTHON]) && find_folder(argv[MAIN], folder) == 0)
+        length = read_code(folder, code);
+    if (length >= 0 && start_core(argc, argv) == 0) {
+        PyObject *finder = start_hot(folder, code, length, argc, argv);
+        if (finder != Py_None) {
+            if (finder)
+                enter(finder);
+            show_error();
+            return 1;
+        }
+    }
+    execv(argv[PYTHON], argv);
+    perror(argv[PYTHON]);
+    return 1;
+}
