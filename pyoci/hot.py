@@ -15,72 +15,72 @@ import marshal
 import posix
 import sys
 
-MAGIC = b"pyoci hot 6\n"  # interpreter.c knows it too, and what the head is
+MAGIC = b"pyoci hot 7\n"  # interpreter.c knows it too, and what the head is
 HEAD_BYTES = len(MAGIC) + 16
 FOLDER = __file__.rpartition("/")[0]
 FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
 ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
 Module = type(sys)
+LARGEST_INDEX = 1 << 20
 EXTENSIONS = ("_cffi_backend", "_json", "pyoci.native._sys")
 # Group -> what its verb imports beside cli.verbs.VERB and api; "" is what every command line imports.
 GROUPS = {
-    "": ("cli.main",),
+    "": ("hot", "cli.main"),
     "create": ("runtime.create",), "start": ("runtime.start",), "run": ("runtime.run",), "exec": ("runtime.exec", "runtime.foreground"),
     "kill": ("runtime.kill",), "delete": ("runtime.delete",), "state": ("runtime.inspect",),
 }  # fmt: skip
 
 
-NOTHING = (-1, {}, {}, {}, "")  # Finder's, without a file
+NOTHING = (-1, {}, {}, "", 0)  # Finder's, without a file
 
 
 class Finder:
     """Finds the modules of the file.  `stale`: some module of ours was not in it, or its source is another by now.
 
-    entries  {module: (path below FOLDER, mtime_ns, size, offset, length, is_package)}
-    groups   {group: (modules, offset, length)}
+    groups   {group: (offset, length)}, each a tuple of (module, path below FOLDER, mtime_ns, size, is_package, code)
     shared   {module: (absolute path, mtime_ns, size)} of EXTENSIONS, which then cost no listing of large folders
     library  the standard library's folder
+    entries  {module: (path below FOLDER, mtime_ns, size, is_package, offset, length)}, read from where it begins by the first module of no group
     """
 
-    __slots__ = ("fd", "entries", "groups", "shared", "library", "stale")
+    __slots__ = ("fd", "groups", "shared", "library", "entries", "stale")
 
-    def __init__(self, fd, entries, groups, shared, library):
+    def __init__(self, fd, groups, shared, library, entries_at):
         self.fd = fd
-        self.entries = entries
         self.groups = groups
         self.shared = shared
         self.library = library
-        self.stale = not entries
+        self.entries = entries_at
+        self.stale = not groups
 
     def find_spec(self, name, path=None, target=None):
         """The spec of a module that is in the file and whose source is unchanged, or None."""
-        entry = self.entries.get(name)
-        if entry is None:
-            if name in self.shared:
-                return self._extension(name)
-            if name[:6] == "pyoci." and name[:14] != "pyoci.native._" and name != "pyoci.hotfile":
-                self.stale = True
+        if name in self.shared:
+            return self._extension(name)
+        if name[:6] != "pyoci." or name[:14] == "pyoci.native._" or name == "pyoci.hotfile":
             return None
-        if not self.is_fresh(name):
+        entry = self._entry(name)
+        if not entry or not self._is_unchanged(FOLDER + entry[0], entry[1], entry[2]):
+            self.stale = True
             return None
         source = FOLDER + entry[0]
-        spec = ModuleSpec(name, self, origin=source, loader_state=entry[3:5], is_package=entry[5])
+        spec = ModuleSpec(name, self, origin=source, loader_state=entry[4:], is_package=entry[3])
         spec.has_location = True
         spec.cached = FILE
-        if entry[5]:
+        if entry[3]:
             spec.submodule_search_locations.append(source[: -len("/__init__.py")])
         return spec
+
+    def _entry(self, name):
+        if isinstance(self.entries, int):
+            self.entries = marshal.loads(posix.pread(self.fd, LARGEST_INDEX, self.entries)) if self.entries else {}
+        return self.entries.get(name)
 
     def _extension(self, name):
         path, mtime_ns, size = self.shared[name]
         if not self._is_unchanged(path, mtime_ns, size):
             return None
         return ModuleSpec(name, Extension, origin=path)
-
-    def is_fresh(self, name):
-        """Whether the module is in the file, and its source as it was."""
-        entry = self.entries.get(name)
-        return bool(entry) and self._is_unchanged(FOLDER + entry[0], entry[1], entry[2])
 
     def _is_unchanged(self, path, mtime_ns, size):
         try:
@@ -103,21 +103,21 @@ class Finder:
 
     def preload(self, group):
         """Import what a verb imports, if all of it is in the file and unchanged; a verb without a group imports as it goes.  Returns whether."""
-        names, at, length = self.groups.get(group, ((), 0, 0))
-        entries = self.entries
-        if not names or not all([self.is_fresh(name) for name in names]):
+        at, length = self.groups.get(group, (0, 0))
+        rows = marshal.loads(posix.pread(self.fd, length, at)) if length else ()
+        if not rows or not all([self._is_unchanged(FOLDER + row[1], row[2], row[3]) for row in rows]):
             return False
         modules = sys.modules
-        for name, code in zip(names, marshal.loads(posix.pread(self.fd, length, at))):
+        for name, inner, _, _, is_package, code in rows:
             if name in modules:
                 continue
             module = modules[name] = Module(name)
             parent, _, leaf = name.rpartition(".")
-            source = FOLDER + entries[name][0]
+            source = FOLDER + inner
             space = module.__dict__
             space["__file__"] = source
             space["__package__"] = parent
-            if entries[name][5]:
+            if is_package:
                 space["__package__"] = name
                 space["__path__"] = [source[: -len("/__init__.py")]]
             exec(code, space)
@@ -187,7 +187,7 @@ def start_embedded(complete, argv, site):
     sys.dont_write_bytecode, sys.pycache_prefix = False, None
     sys.meta_path[:] = [finder, *sys.meta_path, rest]
     builtins.open = rest.open
-    if is_debugged() or not finder.is_fresh("pyoci.hot") or not finder.preload(""):
+    if is_debugged() or not finder.preload(""):
         return None
     sys.modules["pyoci"].hot = sys.modules["pyoci.hot"]
     return finder
@@ -205,7 +205,6 @@ def install():
         finder.stale = False
         return finder
     finder = Finder(*_read())
-    finder.is_fresh("pyoci.hot")  # or else the file is made anew, at the end
     sys.meta_path.insert(0, finder)
     return finder
 

@@ -1,7 +1,7 @@
 """Writes hot.py's file.  Cold: once after an installation or an edit.
 
 Layout: MAGIC; the length of hot.py's code, and where the index is, in 8 bytes each; hot.py's code, with which interpreter.c begins; the code of each
-module; the code of each group; the index.  All code is marshalled; line numbers are left out, a quarter of it: only --debug shows them, and it
+module; each group; the entries of all modules; the index.  All of it is marshalled; line numbers are left out, a quarter of it: only --debug shows them, and it
 does without the file.
 """
 
@@ -39,15 +39,13 @@ def renew():
 
 
 class _Source:
-    """One module: its path below FOLDER, its file's mtime_ns and size, its code, and what it imports of ours at once."""
+    """One module: `facts` (its path below FOLDER, its file's mtime_ns and size, whether it is a package), its code, and what it imports of ours at once."""
 
     def __init__(self, path, is_package):
         found = os.stat(path)
         with open(path, "rb") as file:
             text = file.read()
-        self.inner = path[len(FOLDER) :]
-        self.mtime_ns, self.size = found.st_mtime_ns, found.st_size
-        self.is_package = is_package
+        self.facts = (path[len(FOLDER) :], found.st_mtime_ns, found.st_size, is_package)
         self.code = _without_lines(compile(text, path, "exec", dont_inherit=True, optimize=2))
         self.imports = list(_imports(ast.parse(text)))
 
@@ -97,29 +95,31 @@ def _order(found, roots, done):
 
 def _layout(found):
     """The file's bytes."""
-    codes = {name: marshal.dumps(source.code) for name, source in found.items()}
+    start = marshal.dumps(found["pyoci.hot"].code)
+    head_bytes = HEAD_BYTES + len(start)
+    body = bytearray()
+
+    def put(value):
+        data = marshal.dumps(value)
+        at = head_bytes + len(body)
+        body.extend(data)
+        return at, len(data)
+
+    entries = {name: (*source.facts, *put(source.code)) for name, source in found.items()}
     common = set()
-    groups = {"": _order(found, GROUPS[""], common)}
+    names = {"": _order(found, GROUPS[""], common)}
     for verb, roots in GROUPS.items():
         if verb:
-            groups[verb] = _order(found, (f"cli.verbs.{verb}", "api", *roots), set(common))
-    group_codes = {verb: marshal.dumps([found[name].code for name in names]) for verb, names in groups.items()}
-    start = codes["pyoci.hot"]
-    body = b"".join([*codes.values(), *group_codes.values()])
-    head = MAGIC + len(start).to_bytes(8, "little") + (HEAD_BYTES + len(start) + len(body)).to_bytes(8, "little")
-    return head + start + body + _index(found, codes, groups, group_codes, len(head) + len(start))
+            names[verb] = _order(found, (f"cli.verbs.{verb}", "api", *roots, *_of_this_host(verb)), set(common))
+    groups = {verb: put(tuple((name, *found[name].facts, found[name].code) for name in names)) for verb, names in names.items()}
+    entries_at, _ = put(entries)
+    index_at, _ = put((sys.hexversion, groups, _shared(), os.path.dirname(os.__file__), entries_at))
+    return MAGIC + len(start).to_bytes(8, "little") + index_at.to_bytes(8, "little") + start + body
 
 
-def _index(found, codes, groups, group_codes, start):
-    entries = {}
-    for name, source in found.items():
-        entries[name] = (source.inner, source.mtime_ns, source.size, start, len(codes[name]), source.is_package)
-        start += len(codes[name])
-    places = {}
-    for verb, names in groups.items():
-        places[verb] = (names, start, len(group_codes[verb]))
-        start += len(group_codes[verb])
-    return marshal.dumps((sys.hexversion, entries, places, _shared(), os.path.dirname(os.__file__)))
+def _of_this_host(verb):
+    """What functions import on this host, or on any."""
+    return ["native", "cgroup.v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "cgroup.v1"] if verb in ("create", "run") else ["native"]
 
 
 def _shared():

@@ -493,6 +493,24 @@ def write_file(path, value):
         close(fd)
 
 
+def write_many(path, values):
+    """Write the values to a cgroup file by one descriptor, up to the first that is refused. Returns how many; 0 for a single one."""
+    if len(values) < 2:
+        return 0
+    done = 0
+    try:
+        fd = open_file(path, O_WRONLY)
+        try:
+            for value in values:
+                write(fd, value.encode())
+                done += 1
+        finally:
+            close(fd)
+    except (SyscallError, OSError):
+        pass  # whoever writes it once more tells why
+    return done
+
+
 def _try_write(path, value):
     try:
         write_file(path, value)

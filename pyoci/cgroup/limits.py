@@ -7,7 +7,7 @@ Sources: config-linux.md#control-groups and below; the kernel's cgroup-v1/*.rst 
 
 from errno import EBUSY, EINVAL, ENOENT
 
-from pyoci.cgroup.face import exists, read_file, write_file
+from pyoci.cgroup.face import exists, read_file, write_file, write_many
 from pyoci.errors import ConfigError, SyscallError, UnsupportedConfig
 from pyoci.spec.read import number, sections
 
@@ -90,7 +90,7 @@ def write(directories, one):
         from pyoci.cgroup.devices import attach, device_program
 
         return attach(directory, device_program([rule_of(text) for text in one.values]))
-    for value in one.values:
+    for value in one.values[write_many(f"{directory}/{one.file}", one.values) :]:
         _write_line(directory, one, value)
 
 

@@ -221,7 +221,7 @@ def _complete(exceptions):
     queue = list(exceptions)
     for key in queue:
         for other in list(complete):
-            if key == other or not _overlap(key, other):
+            if not (ANY in key or ANY in other) or key == other or not _overlap(key, other):  # the first as most rules name one device
                 continue
             meet = (key[0], max(key[1], other[1]), max(key[2], other[2]))
             both = (complete[key] | complete[other]) & (READ | WRITE)
@@ -234,10 +234,11 @@ def _complete(exceptions):
 
 
 def _without_covered(exceptions):
+    wide = [(key, access) for key, access in exceptions.items() if ANY in key]  # which alone can cover another
     return {
         key: access
         for key, access in exceptions.items()
-        if not any(other != key and _covers(other, key) and not access & ~held for other, held in exceptions.items())
+        if not any([other != key and _covers(other, key) and not access & ~held for other, held in wide])
     }
 
 
@@ -246,4 +247,6 @@ def _covers(wide, narrow):
 
 
 def _overlap(one, other):
-    return one[0] == other[0] and all(a == b or ANY in (a, b) for a, b in zip(one[1:], other[1:]))
+    if one[0] != other[0]:
+        return False
+    return (one[1] == other[1] or ANY in (one[1], other[1])) and (one[2] == other[2] or ANY in (one[2], other[2]))

@@ -78,13 +78,12 @@ class Trail:
             self.units[tuple(record["scope"])] = unit_description(container)
 
 
-def read_trail(container):
-    """The Trail of a container; an empty one where no journal was begun."""
+def journal_of(container):
+    """Its bytes; none where no journal was begun."""
     try:
-        text = container.read("journal")
+        return container.read("journal")
     except (SyscallError, DamagedState):
-        return Trail([])
-    return Trail(parse(text))
+        return b""
 
 
 def undo(container, *, own_pids=False, is_whole=False):
@@ -97,7 +96,8 @@ def undo(container, *, own_pids=False, is_whole=False):
     Raises CleanupError with all that could not be undone.
     """
     leftovers = []
-    trail = read_trail(container)
+    text = journal_of(container)
+    trail = Trail(parse(text))
     is_lost = is_whole and not trail.processes
     if is_lost:
         trail.believe(container)
@@ -108,8 +108,8 @@ def undo(container, *, own_pids=False, is_whole=False):
     leftovers += survivors
     for pid, started in trail.hooks:
         _attempt(leftovers, _end_group, pid, started)
-    if not is_lost:
-        trail = read_trail(container)  # an init that outlived its runtime wrote on until now
+    if not is_lost and (later := journal_of(container)) != text:  # an init that outlived its runtime wrote on until now
+        trail = Trail(parse(later))
     for (bus, unit), description in trail.units.items():
         if description and not survivors:
             _attempt(survivors, _stop_unit, bus, unit, description, trail.directories)

@@ -29,7 +29,8 @@ TREE = NATIVE.parent.parent
 
 EXTENSION_FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-g0"]
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
-INTERPRETER_FLAGS = ["-std=gnu11", "-O2", "-g0", "-fno-pie", "-no-pie", "-s", "-Wconversion"]  # not position-independent: nothing to relocate at its start
+# Not position-independent: nothing is to be relocated at its start.
+INTERPRETER_FLAGS = ["-std=gnu11", "-O2", "-g0", "-fno-pie", "-no-pie", "-s", "-Wconversion", "-Wl,--wrap=_Py_Deepfreeze_Init"]
 # No libc, one read-execute segment, no unwind tables: what a waiting container costs is the pages of this file.
 FREESTANDING_FLAGS = [
     "-std=gnu11", "-Os", "-static", "-nostdlib", "-nostartfiles", "-ffreestanding", "-fno-stack-protector",

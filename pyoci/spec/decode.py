@@ -46,7 +46,7 @@ def _read_limited(fd, limit_bytes, document):
         if posix.fstat(fd).st_size > limit_bytes:
             left = 0
         while left > 0:
-            chunk = posix.read(fd, min(left, 1 << 20))
+            chunk = posix.read(fd, min(left, 1 << 16))
             if not chunk:
                 return b"".join(chunks)
             chunks.append(chunk)

@@ -19,8 +19,9 @@ from rich_bundles import CASES
 from pyoci.errors import NoSuchContainer, OperationFailed, PyociError, SyscallError
 from pyoci.launch import host
 from pyoci.launch.run import Launch
-from pyoci.launch.undo import read_trail
+from pyoci.launch.undo import Trail, journal_of
 from pyoci.plan.ops import HOST, TABLE
+from pyoci.state.journal import parse
 from pyoci.state.store import Container
 
 pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
@@ -170,7 +171,7 @@ def stranger():
 
 
 def trail(pyoci, name):
-    return read_trail(Container(str(pyoci.root), name))
+    return Trail(parse(journal_of(Container(str(pyoci.root), name))))
 
 
 def replace_cgroups(pyoci, name, pid):

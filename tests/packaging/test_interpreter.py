@@ -22,6 +22,12 @@ def entry(finder=None):
     elif deed == "open":
         with open("/proc/self/comm") as file:
             said = file.read().strip()
+    elif deed == "frozen":
+        import os, codecs, abc
+        class Shape(abc.ABC):
+            @abc.abstractmethod
+            def area(self): pass
+        said = os.path.join(os.fspath("a"), os.fsdecode(b"b")) + codecs.BOM_UTF8.hex() + str(len(Shape.__abstractmethods__))
     elif deed == "fail":
         raise ValueError("a fault of ours")
     elif deed == "interrupt":
@@ -95,7 +101,7 @@ def test_second_phase_finds_the_standard_library(folder):
     assert do(folder, "nothing")[3].startswith(os.path.dirname(os.__file__))
 
 
-@pytest.mark.parametrize(("deed", "said"), [("codec", r"\xff"), ("open", f"python3.{MINOR}"), ("interrupt", "interrupted"), ("pipe", "broken")])
+@pytest.mark.parametrize(("deed", "said"), [("codec", r"\xff"), ("frozen", "a/befbbbf1"), ("open", f"python3.{MINOR}"), ("interrupt", "interrupted"), ("pipe", "broken")])
 def test_what_the_second_phase_would_bring_is_there(folder, deed, said):
     assert do(folder, deed)[2] == said
 

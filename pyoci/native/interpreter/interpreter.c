@@ -22,11 +22,16 @@
 #define STRING(word) #word
 #define AS_STRING(word) STRING(word)
 #define CODE_FILE "/__pycache__/hot.cpython-3" AS_STRING(PY_MINOR_VERSION) /* hot.FILE */
-#define MAGIC "pyoci hot 6\n"
+#define MAGIC "pyoci hot 7\n"
 
 /* In no public header: the second phase, and the part of it that lets SIGINT raise KeyboardInterrupt. */
 PyStatus _Py_InitializeMain(void);
 int _PySignal_Init(int install_signal_handlers);
+/* Nor these: the interning of all strings in the code of frozen modules. build.py has the linker put our function in its place. */
+int __real__Py_Deepfreeze_Init(void);
+int __wrap__Py_Deepfreeze_Init(void);
+int _PyStaticCode_InternStrings(PyCodeObject *code);
+PyObject *_Py_get_importlib__bootstrap_toplevel(void);
 
 enum { PYTHON, FLAGS, UTF8, X, SITE, MAIN, LEAST_ARGUMENTS }; /* argv */
 enum { MAGIC_BYTES = sizeof MAGIC - 1, HEAD_BYTES = MAGIC_BYTES + 16, LARGEST_CODE = 1 << 16 };
@@ -82,6 +87,17 @@ static ssize_t read_code(const char *folder, char code[LARGEST_CODE])
     return got;
 }
 
+/* In the first phase, of which importlib is the only frozen module; the others' strings are a megabyte that would have to be read and written.
+ * No garbage is collected from here on, as in __main__.py. */
+int __wrap__Py_Deepfreeze_Init(void)
+{
+    PyObject *code = _Py_get_importlib__bootstrap_toplevel();
+    int error = _PyStaticCode_InternStrings((PyCodeObject *)code);
+    Py_DECREF(code);
+    PyGC_Disable();
+    return error;
+}
+
 /* What sys._xoptions tells. */
 static PyStatus add_options(PyConfig *config, char **argv)
 {
@@ -121,19 +137,23 @@ static int start_core(int argc, char **argv)
     if (!PyStatus_Exception(status))
         status = Py_InitializeFromConfig(&config);
     PyConfig_Clear(&config);
-    PyGC_Disable(); /* as __main__.py does */
     return PyStatus_Exception(status) || _PySignal_Init(1) < 0 ? -1 : 0;
 }
 
-/* CPython's second phase; hot.py calls it once, if at all. */
+/* CPython's second phase. */
+static PyStatus start_rest(void)
+{
+    return __real__Py_Deepfreeze_Init() < 0 ? PyStatus_NoMemory() : _Py_InitializeMain();
+}
+
+/* The same for hot.py, which calls it once, if at all. */
 static PyObject *complete(PyObject *self, PyObject *none)
 {
-    PyStatus status = _Py_InitializeMain();
+    PyStatus status = start_rest();
     (void)self;
     (void)none;
     if (PyStatus_Exception(status))
         return PyErr_Format(PyExc_RuntimeError, "%s: %s", status.func, status.err_msg);
-    PyGC_Disable();
     Py_RETURN_NONE;
 }
 
@@ -179,7 +199,7 @@ static void show_error(void)
 {
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
-    _Py_InitializeMain();
+    start_rest();
     PyErr_Restore(type, value, traceback);
     PyErr_Print();
 }
