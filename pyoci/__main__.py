@@ -12,7 +12,7 @@ from pyoci import hot  # noqa: E402
 # Appended: a package there cannot hide the standard library, whose import then costs no look into it.
 sys.path[:1] = []
 sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
-finder = hot.install()
+finder = hot.install("pyoci")
 finder.preload("")
 
 from pyoci.cli.main import entry  # noqa: E402

@@ -15,20 +15,30 @@ import marshal
 import posix
 import sys
 
-MAGIC = b"pyoci hot 7\n"  # interpreter.c knows it too, and what the head is
+MAGIC = b"pyoci hot 8\n"  # interpreter.c knows it too, and what the head is
 HEAD_BYTES = len(MAGIC) + 16
 FOLDER = __file__.rpartition("/")[0]
 FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
 ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
 Module = type(sys)
 LARGEST_INDEX = 1 << 20
-EXTENSIONS = ("_cffi_backend", "_json", "pyoci.native._sys")
-# Group -> what its verb imports beside cli.verbs.VERB and api; "" is what every command line imports.
+EXTENSIONS = ("_cffi_backend", "_json", "_sqlite3", "pyoci.native._sys")
+# Program -> {group: what it imports beside what ROOTS say of its verb}; "" is what every command line of the program imports.
 GROUPS = {
-    "": ("hot", "cli.main"),
-    "create": ("runtime.create",), "start": ("runtime.start",), "run": ("runtime.run",), "exec": ("runtime.exec", "runtime.foreground"),
-    "kill": ("runtime.kill",), "delete": ("runtime.delete",), "state": ("runtime.inspect",),
+    "pyoci": {
+        "": ("hot", "cli.main"),
+        "create": ("runtime.create",), "start": ("runtime.start",), "run": ("runtime.run",), "exec": ("runtime.exec", "runtime.foreground"),
+        "kill": ("runtime.kill",), "delete": ("runtime.delete",), "state": ("runtime.inspect",),
+    },
+    "minidocker": {
+        "": ("hot", "minidocker.cli.main", "minidocker.cli.options"),
+        "ps": ("minidocker.containers", "minidocker.show"),
+        "run": ("minidocker.life", "minidocker.create", "minidocker.attach", "minidocker.images.cover", "minidocker.images.layers", "minidocker.seccomp",
+                "minidocker.settle", "minidocker.images.records", "api", "runtime.create", "runtime.start", "runtime.delete", "seccomp.cache"),
+        "exec": ("minidocker.execute", "minidocker.relay", "api", "runtime.exec", "runtime.foreground"),
+    },
 }  # fmt: skip
+ROOTS = {"pyoci": ("cli.verbs.{}", "api"), "minidocker": ("minidocker.cli.commands.{}", "minidocker.engine", "minidocker.paths")}
 
 
 NOTHING = (-1, {}, {}, "", 0)  # Finder's, without a file
@@ -37,7 +47,7 @@ NOTHING = (-1, {}, {}, "", 0)  # Finder's, without a file
 class Finder:
     """Finds the modules of the file.  `stale`: some module of ours was not in it, or its source is another by now.
 
-    groups   {group: (offset, length)}, each a tuple of (module, path below FOLDER, mtime_ns, size, is_package, code)
+    groups   {program: {group: (offset, length)}}, each a tuple of (module, path below FOLDER or `library`, mtime_ns, size, is_package, code)
     shared   {module: (absolute path, mtime_ns, size)} of EXTENSIONS, which then cost no listing of large folders
     library  the standard library's folder
     entries  {module: (path below FOLDER, mtime_ns, size, is_package, offset, length)}, read from where it begins by the first module of no group
@@ -45,13 +55,13 @@ class Finder:
 
     __slots__ = ("fd", "groups", "shared", "library", "entries", "stale")
 
-    def __init__(self, fd, groups, shared, library, entries_at):
+    def __init__(self, program, fd, groups, shared, library, entries_at):
         self.fd = fd
-        self.groups = groups
+        self.groups = groups.get(program, {})
         self.shared = shared
         self.library = library
         self.entries = entries_at
-        self.stale = not groups
+        self.stale = fd < 0
 
     def find_spec(self, name, path=None, target=None):
         """The spec of a module that is in the file and whose source is unchanged, or None."""
@@ -105,25 +115,39 @@ class Finder:
         """Import what a verb imports, if all of it is in the file and unchanged; a verb without a group imports as it goes.  Returns whether."""
         at, length = self.groups.get(group, (0, 0))
         rows = marshal.loads(posix.pread(self.fd, length, at)) if length else ()
-        if not rows or not all([self._is_unchanged(FOLDER + row[1], row[2], row[3]) for row in rows]):
+        if not rows or not all([self._is_unchanged(self._source(row[0], row[1]), row[2], row[3]) for row in rows]):
             return False
         modules = sys.modules
-        for name, inner, _, _, is_package, code in rows:
-            if name in modules:
-                continue
-            module = modules[name] = Module(name)
+        early = {}
+        for row in rows:
+            name = row[0]
             parent, _, leaf = name.rpartition(".")
-            source = FOLDER + inner
-            space = module.__dict__
-            space["__file__"] = source
-            space["__package__"] = parent
-            if is_package:
-                space["__package__"] = name
-                space["__path__"] = [source[: -len("/__init__.py")]]
-            exec(code, space)
+            if name in early:
+                module = early.pop(name)
+            elif name in modules:
+                continue
+            else:
+                if parent and parent not in modules:  # a package that imports its own modules first
+                    early[parent] = self._make(next(other for other in rows if other[0] == parent))
+                module = self._make(row)
+            exec(row[5], module.__dict__)
             if parent:
                 setattr(modules[parent], leaf, module)
         return True
+
+    def _source(self, name, inner):
+        return (FOLDER if name[:5] == "pyoci" else self.library) + inner
+
+    def _make(self, row):
+        name, inner, _, _, is_package, _ = row
+        module = sys.modules[name] = Module(name)
+        space = module.__dict__
+        space["__file__"] = source = self._source(name, inner)
+        space["__package__"] = name.rpartition(".")[0]
+        if is_package:
+            space["__package__"] = name
+            space["__path__"] = [source[: -len("/__init__.py")]]
+        return module
 
     def is_to_be_renewed(self):
         """Whether the file should be written anew (hotfile.py), now that a real verb's work is done."""
@@ -180,7 +204,7 @@ def start_embedded(complete, argv, site):
     """
     import builtins
 
-    finder = Finder(*_read())
+    finder = Finder("pyoci", *_read())
     rest = Rest(complete, finder.library, [FOLDER[: -len("/pyoci")], site])
     sys.argv = argv
     sys._xoptions = {"utf8": True, "pyoci_site": site}
@@ -198,13 +222,13 @@ def is_debugged():
     return "--debug" in sys.argv or "-debug" in sys.argv
 
 
-def install():
-    """Put the file's modules before the path, unless tracebacks are wanted (--debug).  Returns the Finder."""
+def install(program):
+    """Put the file's modules before the path, unless tracebacks are wanted (--debug).  Returns the Finder.  program: of GROUPS."""
     if is_debugged():
-        finder = Finder(*NOTHING)
+        finder = Finder(program, *NOTHING)
         finder.stale = False
         return finder
-    finder = Finder(*_read())
+    finder = Finder(program, *_read())
     sys.meta_path.insert(0, finder)
     return finder
 

@@ -5,6 +5,7 @@ module; each group; the entries of all modules; the index.  All of it is marshal
 does without the file.
 """
 
+import _imp
 import ast
 import importlib.util
 import marshal
@@ -12,7 +13,9 @@ import os
 import sys
 import types
 
-from pyoci.hot import EXTENSIONS, FILE, FOLDER, GROUPS, HEAD_BYTES, MAGIC
+from pyoci.hot import EXTENSIONS, FILE, FOLDER, GROUPS, HEAD_BYTES, MAGIC, ROOTS
+
+LIBRARY = os.path.dirname(os.__file__)
 
 
 def renew():
@@ -22,7 +25,7 @@ def renew():
         return  # as for most users: before the sources are compiled in vain at each command
     found = {}
     for folder, folders, names in os.walk(FOLDER):
-        folders[:] = [name for name in folders if name not in ("__pycache__", "minidocker", "tools")]
+        folders[:] = [name for name in folders if name != "__pycache__"]
         for name in names:
             if name.endswith(".py"):
                 _compile(found, os.path.join(folder, name))
@@ -39,15 +42,16 @@ def renew():
 
 
 class _Source:
-    """One module: `facts` (its path below FOLDER, its file's mtime_ns and size, whether it is a package), its code, and what it imports of ours at once."""
+    """One module: `facts` (its path below its tree, its file's mtime_ns and size, whether it is a package), its code, and what it imports at once."""
 
-    def __init__(self, path, is_package):
+    def __init__(self, name, tree, path, optimize):
         found = os.stat(path)
         with open(path, "rb") as file:
             text = file.read()
-        self.facts = (path[len(FOLDER) :], found.st_mtime_ns, found.st_size, is_package)
-        self.code = _without_lines(compile(text, path, "exec", dont_inherit=True, optimize=2))
-        self.imports = list(_imports(ast.parse(text)))
+        is_package = path.endswith("/__init__.py")
+        self.facts = (path[len(tree) :], found.st_mtime_ns, found.st_size, is_package)
+        self.code = _without_lines(compile(text, path, "exec", dont_inherit=True, optimize=optimize))
+        self.imports = list(_imports(ast.parse(text), name if is_package else name.rpartition(".")[0]))
 
 
 def _without_lines(code):
@@ -55,24 +59,32 @@ def _without_lines(code):
     return code.replace(co_linetable=b"", co_consts=constants)
 
 
-def _imports(node):
-    """The modules, and what may be one, that importing the node's module imports: not what functions import later."""
+def _imports(node, package):
+    """The modules, and what may be one, that importing the node's module imports: not what functions import later, or what depends."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.ImportFrom) and child.module:
-            yield child.module
-            yield from (f"{child.module}.{alias.name}" for alias in child.names)
+        if isinstance(child, ast.ImportFrom):
+            base = ".".join(filter(None, (package if child.level else "", child.module)))
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in child.names)
         elif isinstance(child, ast.Import):
             yield from (alias.name for alias in child.names)
-        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            yield from _imports(child)
+        elif not isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.If, ast.ExceptHandler)):
+            yield from _imports(child, package)
 
 
 def _compile(found, path):
     inner = path[len(FOLDER) :]
-    is_package = inner.endswith("/__init__.py")
-    name = "pyoci" + (inner[: -len("/__init__.py")] if is_package else inner[:-3]).replace("/", ".")
+    name = "pyoci" + inner.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     if name not in ("pyoci.__main__", "pyoci.hotfile"):
-        found[name] = _Source(path, is_package)
+        found[name] = _Source(name, FOLDER, path, optimize=2)
+
+
+def _find_in_library(name):
+    """The source of a module of the standard library that is written in Python and not frozen into the interpreter, or None."""
+    for path in (f"{LIBRARY}/{name.replace('.', '/')}/__init__.py", f"{LIBRARY}/{name.replace('.', '/')}.py"):
+        if not _imp.is_frozen(name) and os.path.isfile(path):
+            return _Source(name, LIBRARY, path, optimize=0)
+    return None
 
 
 def _order(found, roots, done):
@@ -80,13 +92,16 @@ def _order(found, roots, done):
     order = []
 
     def visit(name):
-        if name in done or name not in found:
+        if name in done or not name:
             return
         done.add(name)
-        visit(name.rpartition(".")[0])
-        for one in found[name].imports:
-            visit(one)
-        order.append(name)
+        if name not in found and not name.startswith("pyoci."):
+            found[name] = _find_in_library(name)
+        if found.get(name):
+            visit(name.rpartition(".")[0])
+            for one in found[name].imports:
+                visit(one)
+            order.append(name)
 
     for root in roots:
         visit(f"pyoci.{root}")
@@ -106,15 +121,24 @@ def _layout(found):
         return at, len(data)
 
     entries = {name: (*source.facts, *put(source.code)) for name, source in found.items()}
-    common = set()
-    names = {"": _order(found, GROUPS[""], common)}
-    for verb, roots in GROUPS.items():
-        if verb:
-            names[verb] = _order(found, (f"cli.verbs.{verb}", "api", *roots, *_of_this_host(verb)), set(common))
-    groups = {verb: put(tuple((name, *found[name].facts, found[name].code) for name in names)) for verb, names in names.items()}
+    groups = {}
+    for program in GROUPS:
+        orders = _orders(program, found)
+        groups[program] = {group: put(tuple((name, *found[name].facts, found[name].code) for name in names)) for group, names in orders.items()}
     entries_at, _ = put(entries)
-    index_at, _ = put((sys.hexversion, groups, _shared(), os.path.dirname(os.__file__), entries_at))
+    index_at, _ = put((sys.hexversion, groups, _shared(), LIBRARY, entries_at))
     return MAGIC + len(start).to_bytes(8, "little") + index_at.to_bytes(8, "little") + start + body
+
+
+def _orders(program, found):
+    """{group: names} of a program; each without what "" has."""
+    common = set()
+    orders = {"": _order(found, GROUPS[program][""], common)}
+    for verb, roots in GROUPS[program].items():
+        if verb:
+            own = [root.format(verb) for root in ROOTS[program]]
+            orders[verb] = _order(found, (*own, *roots, *_of_this_host(verb)), set(common))
+    return orders
 
 
 def _of_this_host(verb):

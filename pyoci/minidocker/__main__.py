@@ -20,8 +20,9 @@ from pyoci import hot  # noqa: E402
 
 sys.path[:1] = []
 sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
-hot.install()  # the runtime's modules from one file, where pyoci has written it
+finder = hot.install("minidocker")
+finder.preload("")
 
 from pyoci.minidocker.cli.main import entry  # noqa: E402
 
-entry()
+entry(finder)

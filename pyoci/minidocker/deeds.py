@@ -20,7 +20,7 @@ def _find_package():
 
     sys.path[:1] = []
     sys.path += [tree, sys._xoptions.get("pyoci_site", tree)]
-    hot.install()
+    hot.install("minidocker")
 
 
 def main(name, container_id):

@@ -126,6 +126,22 @@ def test_a_frequent_verb_needs_half_an_interpreter(life, bundle, pyoci, tmp_path
     assert asked == []
 
 
+@pytest.mark.needs("strace", "root", "busybox", "init", "shim")
+def test_a_frequent_command_of_minidocker_imports_from_the_file_of_all_code(tmp_path):
+    """No .pyc is opened after hot.py's own: what `ps` and `run` import, of the standard library too, is in their groups.  The encodings are the interpreter's."""
+    minidocker = PYOCI.with_name("minidocker")
+    environ = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": str(tmp_path / "root"), "MINIDOCKER_RUN": str(tmp_path / "run")}
+    subprocess.run([minidocker, "image", "make", "busybox"], env=environ, capture_output=True, check=True, timeout=60)
+    for words in (["ps"], ["run", "--rm", "--network", "none", "busybox", "true"]):
+        command = [minidocker, *words]
+        subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
+        trace = tmp_path / "trace"
+        subprocess.run(["strace", "-f", "-o", trace, "-e", "trace=openat", *command], env=environ, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
+        opened = set(re.findall(r'"([^"]*)\.cpython-\d+\.pyc"', trace.read_text(errors="replace")))
+        dear = {path for path in opened if "/encodings/" not in path and not path.endswith(("/pyoci/__pycache__/__init__", "/pyoci/__pycache__/hot"))}
+        assert not dear, f"minidocker {words[0]} imports {sorted(dear)} one by one: add what imports them to hot.GROUPS"
+
+
 def calls_of(command, file):
     """System calls of the command's own process."""
     subprocess.run(["strace", "-o", file, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -73,17 +73,21 @@ class Call:
         return Roots(self.settings["data-root"] or "", self.settings["run-root"] or "")
 
 
-def entry():
-    """Run and leave the process, without the interpreter's own farewell."""
+def entry(finder):
+    """Run and leave the process, without the interpreter's own farewell.  `finder`: hot.Finder."""
     _open_standard_streams()
     sys.stdout.reconfigure(errors="surrogateescape")  # names of files, which need not be UTF-8
-    status = main(sys.argv[1:])
+    status = main(sys.argv[1:], finder.preload)
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # nobody wants the rest
         status = status or 1
     except OSError as error:
         status = status or fail("", _unwritten(error))
+    if finder.is_to_be_renewed():
+        from pyoci.hotfile import renew  # cold: once after an installation or an edit
+
+        renew()
     os._exit(status)
 
 
@@ -100,8 +104,11 @@ def _open_standard_streams():
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - to the end
 
 
-def main(words):
-    """Carry out a command line without the program's name.  Returns the exit status; raises nothing."""
+def main(words, prepare=None):
+    """Carry out a command line without the program's name.  Returns the exit status; raises nothing.
+
+    `prepare` is called with the name of the command's module before that is imported.
+    """
     name, call = "", None
     try:
         call, words = _read_settings(words)
@@ -111,6 +118,8 @@ def main(words):
         name = " ".join(words[: len(words) - len(rest)])  # as it was called: `container rm` is rm
         if module is None:
             return _show_help(words, rest)
+        if prepare:
+            prepare(module)
         return _carry_out(call, command_of(command, module), name, rest)
     except KeyboardInterrupt:
         return 130

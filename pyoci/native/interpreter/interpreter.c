@@ -22,7 +22,7 @@
 #define STRING(word) #word
 #define AS_STRING(word) STRING(word)
 #define CODE_FILE "/__pycache__/hot.cpython-3" AS_STRING(PY_MINOR_VERSION) /* hot.FILE */
-#define MAGIC "pyoci hot 7\n"
+#define MAGIC "pyoci hot 8\n"
 
 /* In no public header: the second phase, and the part of it that lets SIGINT raise KeyboardInterrupt. */
 PyStatus _Py_InitializeMain(void);
