@@ -15,7 +15,7 @@ INSISTING = 3
 DEFAULT_KEYS = "ctrl-p,ctrl-q"
 POLLOUT = 4
 SIGINT, SIGPIPE, SIGTERM, SIGCHLD, SIGURG, SIGXFSZ, SIGWINCH = 2, 13, 15, 17, 23, 25, 28
-_KEPT = (SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ)
+KEPT = (SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ)
 _CONTROL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
@@ -90,7 +90,7 @@ def pass_signals(signals, pidfd):
     """Send the process what came for us, but what is about our own terminal, children and output.  Returns the numbers."""
     taken = signals.take()
     for number in taken:
-        if number not in _KEPT and number != SIGWINCH and pidfd >= 0:
+        if number not in KEPT and number != SIGWINCH and pidfd >= 0:
             try:
                 calls.pidfd_send_signal(pidfd, number)
             except calls.SyscallError:

@@ -69,7 +69,10 @@ def check_running(container, ref):
 
 
 def execute(store, ref, given, *, detach=False, warn=None):
-    """Run the request's Cmd in a container.  Returns its exit status, 0 when detached.  Raises RuntimeFailed with docker's 126 or 127."""
+    """Run the request's Cmd in a container.  Returns its exit status, 0 when detached, attach.DETACHED when it was left by the keys.
+
+    Raises RuntimeFailed with docker's 126 or 127.
+    """
     container = containers.find(store, ref)
     check_running(container, ref)
     process = process_of(container, given)
@@ -81,7 +84,15 @@ def execute(store, ref, given, *, detach=False, warn=None):
     if detach:
         _detached(container, exec_id, process)
         return 0
-    status = in_foreground(store, container, process, stdin=bool(given.get("AttachStdin")), warn=warn)
+    if process["terminal"] and given.get("AttachStdin") and os.isatty(0):
+        from pyoci.minidocker import attach, exec_terminal
+
+        status = exec_terminal.run(store, container, process, attach.parse_keys(given.get("DetachKeys")))
+        if status == attach.DETACHED:
+            container.event_alone("exec_detach")
+            return status
+    else:
+        status = in_foreground(store, container, process, stdin=bool(given.get("AttachStdin")), warn=warn)
     with store.change():
         container.event("exec_die", execID=exec_id, exitCode=str(status))
     return status

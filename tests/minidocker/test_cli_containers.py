@@ -219,6 +219,23 @@ def test_terminal_that_was_left_can_be_joined_again_and_takes_input(docker):
         docker("rm", "-f", "term")
 
 
+def test_exec_on_a_terminal_can_be_left_and_goes_on(docker):
+    script = "echo ready; while ! test -e /left; do sleep 0.05; done; echo unseen; touch /done"
+    shown = typed(docker, ["exec", "-it", "web", "sh", "-c", script], [(b"ready", b"\x10\x11")])
+    assert "ready\r\n" in shown and "read escape sequence" in shown
+    docker.prints("exec", "web", "touch", "/left")
+    assert docker("exec", "web", "sh", "-c", "while ! test -e /done; do sleep 0.05; done")[0] == 0
+    assert "exec_detach" in docker.prints("events", "--since", "1h", "--until", "0s", "--filter", "container=web", "--format", "{{.Action}}")
+
+
+def test_exec_on_a_terminal_takes_input_and_tells_its_failure(docker):
+    assert "got word" in typed(docker, ["exec", "-it", "web", "sh", "-c", "read x; echo got $x"], [(b"", b"word\n")])
+    assert "executable file not found" in typed(docker, ["exec", "-it", "web", "nosuch"], [])
+    assert "it is one" in typed(docker, ["exec", "-it", "web", "sh", "-c", "test -t 0 && test -t 1 && echo it is one"], [])
+    shown = typed(docker, ["exec", "-it", "--detach-keys", "a,b", "web", "sh", "-c", "read x; echo last $x"], [(b"", b"\x10ac\n")])
+    assert "last" in shown and "ac" in shown
+
+
 def test_third_interrupt_leaves_a_program_that_goes_on(docker):
     environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": docker.place.roots.data, "MINIDOCKER_RUN": docker.place.roots.run}
     runtime = ["--runtime", docker.place.runtime] if docker.place.runtime else []

@@ -3,7 +3,7 @@
 import os
 
 from pyoci.minidocker.cli import values as words
-from pyoci.minidocker.cli.commands.each import check_terminal
+from pyoci.minidocker.cli.commands.each import check_terminal, foreground_status
 from pyoci.minidocker.cli.main import Command
 from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
 
@@ -24,7 +24,7 @@ def execute(call):
         "DetachKeys": values["detach-keys"] or "",
     }
     check_terminal(body)
-    return call.engine.exec(call.arguments[0], body, detach=bool(values["detach"]))
+    return foreground_status(call.engine.exec(call.arguments[0], body, detach=bool(values["detach"])))
 
 
 COMMANDS = {
@@ -39,6 +39,6 @@ COMMANDS = {
             Option("user", "u", TEXT, "user or uid[:group or gid]"),
             Option("workdir", "w", TEXT, "working directory in the container"),
             Option("privileged", "", FLAG, "give it every capability"),
-            Option("detach-keys", "", TEXT, "key sequence that detaches"),
+            Option("detach-keys", "", TEXT, "key sequence that detaches (default ctrl-p,ctrl-q)"),
         )),
 }  # fmt: skip
