@@ -176,10 +176,12 @@ def free_name(db):
 
 
 def insert(store, container_id, name, image, image_id, chain, body):
-    """Add the row of a new container, with its event.  Returns the Container."""
+    """Add the row of a new container, with its event.  Returns the Container.  Raises Conflict, and NotFound for an image that went meanwhile."""
     with store.change() as db:
         if name:
             refuse_taken_name(db, name)
+        if image_id and not db.execute("select 1 from images where id = ?", (image_id,)).fetchone():
+            raise NotFound(f"No such image: {image}")
         row = (container_id, name or free_name(db), time.time_ns(), image, image_id, json.dumps(body), chain, "created")
         db.execute("insert into containers (id, name, created_ns, image, image_id, body, chain, status) values (?, ?, ?, ?, ?, ?, ?, ?)", row)
         container = get(store, container_id)
@@ -244,6 +246,30 @@ def _lock(live, wait):
         except FileNotFoundError:
             pass
         os.close(fd)
+
+
+def hold_start(roots, container_id):
+    """A descriptor that says, as long as it is open, that its creator is about to start it: nobody prunes it meanwhile."""
+    live = roots.live(container_id)
+    os.makedirs(live, 0o700, exist_ok=True)
+    fd = os.open(f"{live}/starting", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def is_about_to_start(container):
+    """Whether somebody holds it so."""
+    try:
+        fd = os.open(f"{container.live}/starting", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
 
 
 def identity(pid):

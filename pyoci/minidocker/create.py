@@ -12,13 +12,14 @@ from pyoci.minidocker.paths import Roots  # noqa: F401 - for whoever makes an En
 
 
 class Created:
-    """`id`, and `warnings`: strings."""
+    """`id`, and `warnings`: strings.  `hold`: a descriptor that keeps prune away until it is closed, or -1."""
 
-    __slots__ = ("id", "warnings")
+    __slots__ = ("hold", "id", "warnings")
 
-    def __init__(self, container_id, warnings):
+    def __init__(self, container_id, warnings, hold=-1):
         self.id = container_id
         self.warnings = warnings
+        self.hold = hold
 
 
 def words(value):
@@ -98,8 +99,8 @@ def _platform_warning(image, platform):
     ]
 
 
-def create(store, body, name="", *, runtime="", pull="missing", platform="", progress=None):
-    """Create a container.  Returns Created; raises BadRequest, Conflict, NotFound, and then nothing is left."""
+def create(store, body, name="", *, runtime="", pull="missing", platform="", progress=None, starts=False):
+    """Create a container.  Returns Created; raises BadRequest, Conflict, NotFound, and then nothing is left.  starts: give it a `hold`."""
     if name:
         name = containers.check_name(name)
         containers.refuse_taken_name(store.db, name)
@@ -121,9 +122,14 @@ def create(store, body, name="", *, runtime="", pull="missing", platform="", pro
         os.makedirs(folder, 0o710)
     except OSError as error:
         raise MiniDockerError(f"make {folder}: {error.strerror}") from error
+    hold = -1
     try:
+        if starts:
+            hold = containers.hold_start(store.roots, container_id)
         containers.insert(store, container_id, name, body.get("Image", ""), image.id, image.chain, made)
     except BaseException:
         containers.remove_folders(store.roots, container_id)
+        if hold >= 0:
+            os.close(hold)
         raise
-    return Created(container_id, warnings)
+    return Created(container_id, warnings, hold)

@@ -20,11 +20,11 @@ class Engine:
 
     # --- life
 
-    def create(self, body, name="", *, pull="missing", platform="", progress=None):
-        """Create a container from a request.  Returns create.Created (id, warnings)."""
+    def create(self, body, name="", *, pull="missing", platform="", progress=None, starts=False):
+        """Create a container from a request.  Returns create.Created (id, warnings, hold).  starts: the caller will start it; no prune comes between."""
         from pyoci.minidocker.create import create
 
-        return create(self.store, body, name, runtime=self.runtime, pull=pull, platform=platform, progress=progress)
+        return create(self.store, body, name, runtime=self.runtime, pull=pull, platform=platform, progress=progress, starts=starts)
 
     def start(self, ref):
         """Start in the background.  Returns False where it runs already."""

@@ -149,6 +149,8 @@ def prune(store, filters=None):
         status = containers.status_of(container)
         if status not in ("created", "exited", "dead") or (before_ns and container.created_ns >= before_ns):
             continue
+        if status == "created" and containers.is_about_to_start(container):
+            continue  # of a `run` that has not come to its second half
         if not wanted(container, status) or any(test(container, status) for test in spared):
             continue
         size = show.sizes(container)[0]

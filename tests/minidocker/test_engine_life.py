@@ -425,3 +425,28 @@ def test_who_ended_with_the_host_has_no_moment_of_its_end(place):
     place.store.db.execute("update containers set boot = 'another' where id = ?", (container_id,))
     assert place.engine.list(all=True)[0]["Status"] == "Exited (137)"
     place.store.db.execute("update containers set boot = ? where id = ?", (containers.identity(os.getpid())[1], container_id))
+
+
+def test_prune_leaves_a_container_alone_that_run_is_about_to_start(place):
+    created = place.engine.create(place.body("true"), starts=True)
+    other_id = place.create("true")
+    assert place.engine.prune_containers()[0] == [other_id]
+    os.close(created.hold)
+    assert place.engine.prune_containers()[0] == [created.id]
+
+
+def test_image_that_goes_while_a_container_is_created_leaves_none(place, monkeypatch):
+    from pyoci.minidocker import create
+    from pyoci.minidocker.images import records
+
+    find = create.find_image
+
+    def find_and_lose(store, body, **given):
+        image = find(store, body, **given)
+        records.remove(store, "busybox", force=True)
+        return image
+
+    monkeypatch.setattr(create, "find_image", find_and_lose)
+    with pytest.raises(NotFound, match="^No such image: busybox$"):
+        place.create("true")
+    assert os.listdir(f"{place.roots.data}/containers") == []

@@ -9,14 +9,14 @@ from pyoci.minidocker.cli.visible import visible
 from pyoci.minidocker.errors import BadRequest
 
 
-def _create(call, body):
+def _create(call, body, starts=False):
     """The id of a new container; the cidfile is written last, and refused first."""
     values = call.values
     cidfile = values["cidfile"] and _new_cidfile(values["cidfile"])
     pull = values["pull"] or "missing"
     if pull not in ("always", "missing", "never"):
         raise BadRequest(f'invalid --pull "{pull}": always, missing or never')
-    created = call.engine.create(body, values["name"] or "", pull=pull, platform=values["platform"] or "", progress=_progress(call))
+    created = call.engine.create(body, values["name"] or "", pull=pull, platform=values["platform"] or "", progress=_progress(call), starts=starts)
     for warning in created.warnings:
         warn(warning)
     if cidfile:
@@ -62,7 +62,7 @@ def run(call):
         sys.stdout.write(visible(call.engine.plan_run(body, values["name"] or ""), "\n"))
         return 0
     check_terminal(body)
-    container_id = _create(call, body)
+    container_id = _create(call, body, starts=True)
     if values["detach"]:
         try:
             call.engine.start(container_id)
