@@ -58,11 +58,11 @@ def events(store, since_ns=0, until_ns=0, filters=None, follow=True):
     for name in filters:
         if name not in FILTERS:
             raise BadRequest(f"invalid filter '{name}'")
-    watch = _watch(store) if follow else -1
+    last, looks = 0, 0
+    if follow and not since_ns:
+        last = store.db.execute("select coalesce(max(number), 0) from events").fetchone()[0]
+    watch = _watch(store) if follow else -1  # afterwards: who sees it watch may count on what comes next
     try:
-        last, looks = 0, 0
-        if follow and not since_ns:
-            last = store.db.execute("select coalesce(max(number), 0) from events").fetchone()[0]
         while True:
             for row in store.db.execute("select * from events where number > ? and time_ns >= ? order by number", (last, since_ns)).fetchall():
                 last = row["number"]
