@@ -91,8 +91,12 @@ def _records(lines):
 
 
 def _files(folder):
-    """The log's files, oldest first."""
-    numbers = [int(name[len(NAME) + 1 :]) for name in os.listdir(folder) if re.fullmatch(rf"{NAME}\.\d{{1,4}}", name)]
+    """The log's files, oldest first; none of a container that was removed meanwhile."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    numbers = [int(name[len(NAME) + 1 :]) for name in names if re.fullmatch(rf"{NAME}\.\d{{1,4}}", name)]
     return [f"{folder}/{NAME}.{number}" for number in sorted(numbers, reverse=True)] + [f"{folder}/{NAME}"]
 
 

@@ -262,6 +262,14 @@ def test_logs_are_followed_through_rotation_to_the_end(place):
     assert pathlib.Path(place.get(container_id).folder, "log.json.1").exists()
 
 
+def test_logs_of_a_container_that_is_removed_meanwhile_end(place):
+    container_id = place.up("sh", "-c", "echo up; exec sleep 1000")
+    following = place.engine.logs(container_id, follow=True)
+    assert next(following)[2] == b"up\n"
+    place.engine.remove(container_id, force=True)
+    assert list(following) == []
+
+
 def test_top_shows_the_containers_processes(place):
     container_id = place.up("sleep", "1000")
     found = place.engine.top(container_id)
