@@ -20,7 +20,7 @@ def claim(launch, container_id, bundle, rootfs):
     """The directory is made by Container.claim before; here the journal and the running words begin."""
     container = launch.container
     launch.journal = open_journal(container.file("journal"))
-    launch.note("root", rootfs)
+    launch.note_all([("root", rootfs), ("bundle", bundle)])
     launch.word_fd = posix.open(container.file("word"), posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
     # Allocated, not only as long: on a full disk init's first write to a hole would be a SIGBUS.
     posix.posix_fallocate(launch.word_fd, 0, WORD_BYTES)

@@ -33,7 +33,7 @@ def make_mount_points(launch, rootfs, points):
     for kind, base, path in _groups(points, 3):
         base_fd = os.open(base or rootfs, O_PATH | os.O_DIRECTORY)
         try:
-            _make_point(base_fd, path, kind, None if base else launch.note)
+            _make_point(base_fd, path, kind, launch.note, base)
         finally:
             os.close(base_fd)
 
@@ -42,12 +42,12 @@ def _groups(words, size):
     return zip(*[iter(words)] * size)
 
 
-def _make_point(base_fd, path, kind, note):
+def _make_point(base_fd, path, kind, note, base):
     names = [name for name in path.split("/") if name]
     for count in range(1, len(names) + 1):
         if _is_there(base_fd, "/".join(names[:count])):
             continue
-        _make(base_fd, "/".join(names[: count - 1]), names[count - 1], "d" if count < len(names) else kind, note)
+        _make(base_fd, "/".join(names[: count - 1]), names[count - 1], "d" if count < len(names) else kind, note, base)
 
 
 def _is_there(base_fd, path):
@@ -60,12 +60,11 @@ def _is_there(base_fd, path):
     return True
 
 
-def _make(base_fd, directory, name, kind, note):
+def _make(base_fd, directory, name, kind, note, base):
     parent = calls.openat2(base_fd, directory or ".", O_PATH | os.O_DIRECTORY, RESOLVE_IN_ROOT)
     try:
         facts = os.fstat(parent)
-        if note:
-            note("made", f"{os.major(facts.st_dev)}:{os.minor(facts.st_dev)}", str(facts.st_ino), kind, f"{directory}/{name}")
+        note("made", f"{os.major(facts.st_dev)}:{os.minor(facts.st_dev)}", str(facts.st_ino), kind, f"{base}/{directory}/{name}")
         if kind == "d":
             os.mkdir(name, 0o755, dir_fd=parent)
         else:

@@ -23,10 +23,10 @@ _MADE_AS = {"f": (0o100000,), "n": (0o020000, 0o060000, 0o010000), "l": (0o12000
 class Trail:
     """The journal's lines, sorted by kind."""
 
-    __slots__ = ("root", "directories", "cgroups", "processes", "hooks", "made", "files", "mounts", "units", "complete")
+    __slots__ = ("root", "bundle", "directories", "cgroups", "processes", "hooks", "made", "files", "mounts", "units", "complete")
 
     def __init__(self, lines):
-        self.root = ""
+        self.root = self.bundle = ""
         self.directories = {}
         self.cgroups = {}
         self.processes = []
@@ -67,6 +67,8 @@ class Trail:
             self.complete = True
         elif kind == "root":
             self.root = fields[0]
+        elif kind == "bundle":
+            self.bundle = fields[0]
 
     def believe(self, container):
         """What the record of a container knows of it."""
@@ -121,7 +123,7 @@ def undo(container, *, own_pids=False, is_whole=False):
     for mount_id in reversed(trail.mounts):
         _attempt(leftovers, _unmount, trail.root, mount_id)
     if trail.made and not trail.complete:
-        _attempt(leftovers, _remove_made, trail.root, trail.made)
+        _attempt(leftovers, _remove_made, trail, container)
     if not trail.complete:
         for path in trail.files:
             _attempt(leftovers, _remove_file, path, [pid for pid, _ in trail.processes])
@@ -214,37 +216,65 @@ def _escaped(path):
     return data.replace(b" ", b"\\040").replace(b"\t", b"\\011").replace(b"\n", b"\\012")
 
 
-def _remove_made(root, made):
-    """The mount points and files below the rootfs, newest first, if they are still there, empty, and where they were made."""
-    if not root:
+def _remove_made(trail, container):
+    """The mount points and files below the rootfs, newest first, if they are still there, empty, and where they were made: in the rootfs
+    itself, or in the volume that lay there, which is the host's."""
+    if not trail.root:
         return
-    root_fd = posix.open(root, O_PATH | posix.O_DIRECTORY)
-    try:
-        for device, inode, kind, directory, name in reversed(made):
-            _remove_one(root_fd, device, inode, kind, directory, name)
-    finally:
-        posix.close(root_fd)
+    volumes = None
+    for device, inode, kind, directory, name in reversed(trail.made):
+        if _remove_below(trail.root, directory, device, inode, kind, name):
+            continue
+        if volumes is None:
+            volumes = _volumes(container, trail.bundle)
+        inside = "/" + directory.strip("/")
+        for target, source in volumes:
+            if f"{inside}/".startswith(f"{target}/") and _remove_below(source, inside[len(target) :], device, inode, kind, name):
+                break
 
 
-def _remove_one(root_fd, device, inode, kind, directory, name):
+def _volumes(container, bundle):
+    """[(where it lies inside, its source)] of the config's binds, the last first.  A restore names what is made in a source by that."""
     try:
-        parent = calls.openat2(root_fd, directory or ".", O_PATH | posix.O_DIRECTORY, RESOLVE_IN_ROOT)
+        mounts = container.config().get("mounts") or []
+    except (PyociError, OSError):
+        return []
+    found = []
+    for mount in reversed(mounts):
+        source = mount.get("source") or ""
+        if {"bind", "rbind"}.intersection(mount.get("options") or ()) or mount.get("type") == "bind":
+            full = (source if source[:1] == "/" else f"{bundle}/{source}").rstrip("/")
+            found += [("/" + mount["destination"].strip("/"), full), (full, full)]
+    return found
+
+
+def _remove_below(base, directory, device, inode, kind, name):
+    """Whether it was made below `base`; then it is removed, if it is still what was made."""
+    try:
+        base_fd = posix.open(base, O_PATH | posix.O_DIRECTORY)
+    except OSError:
+        return False
+    try:
+        parent = calls.openat2(base_fd, directory.strip("/") or ".", O_PATH | posix.O_DIRECTORY, RESOLVE_IN_ROOT)
     except SyscallError:
-        return
+        return False
+    finally:
+        posix.close(base_fd)
     try:
         facts = posix.fstat(parent)
         if facts.st_ino != inode or device != f"{posix.major(facts.st_dev)}:{posix.minor(facts.st_dev)}":
-            return
+            return False
         if kind == "d":
             posix.rmdir(name, dir_fd=parent)
-            return
+            return True
         found = posix.stat(name, dir_fd=parent, follow_symlinks=False)
         if found.st_mode & 0o170000 in _MADE_AS.get(kind, ()) and (kind != "f" or found.st_size == 0):
             posix.unlink(name, dir_fd=parent)
     except OSError:
-        return  # gone, filled or exchanged: no longer what was made
+        pass  # gone, filled or exchanged: no longer what was made
     finally:
         posix.close(parent)
+    return True
 
 
 def _remove_file(path, pids):

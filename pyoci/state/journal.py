@@ -3,14 +3,15 @@
 A line is fields joined by tabs, ended by NUL and newline.  A path may hold anything but NUL, so that a kind has one at most, and its
 other fields are counted from the side where it is not.  Kinds:
 
-    root     PATH                                   the rootfs that `made` lines are below
+    root     PATH                                   the rootfs that `made` lines are below, unless a volume lies there
+    bundle   PATH                                   what relative sources of volumes are below
     cgroups  CONTROLLER+PATH, a line each           the container's, made or found
     cgroup   PATH                                   about to be made
     inode    PATH NUMBER                            the cgroup that was just made
     unit     BUS NAME DESCRIPTION                   about to be started by the systemd there; without description: another's
     process  PID START-TIME                         init
     hook     PID START-TIME                         a hook of the runtime's side, the leader of its process group
-    made     MAJOR:MINOR INODE KIND DIRECTORY/NAME  about to be made below the rootfs, written by init
+    made     MAJOR:MINOR INODE KIND DIRECTORY/NAME  about to be made, written by init; a restore writes its own
     mount    ID                                     about to be attached on the rootfs in the host's mount namespace, by init
     complete                                        init is at its gate: what create made in the rootfs stays
     file     PATH                                   about to be made on the host (pid file)

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 
@@ -270,6 +271,43 @@ def test_pid_file_of_another_is_kept_when_create_fails(bundle, pyoci, tmp_path, 
     with pytest.raises(OperationFailed):
         pyoci.api().create(pyoci.new_id(), str(bundle.path), pid_file=str(pid_file))
     assert pid_file.read_text() == str(stranger.pid)
+
+
+@pytest.fixture
+def volumes(bundle, tmp_path):
+    """The bundle, whose mounts need mount points in two volumes of the host, one of them named relatively."""
+    for folder in (tmp_path / "volume", tmp_path / "other", bundle.path / "relative"):
+        folder.mkdir()
+        (folder / "precious").write_text("precious")
+    bundle.mount("/data", "bind", tmp_path / "volume", "bind").mount("/data/new/place").mount("/data/file", "bind", "/etc/hostname", "bind")
+    bundle.mount("/data/new/other", "bind", tmp_path / "other", "rbind").mount("/data/new/other/deep/er").mount("/near", "none", "relative", "bind")
+    return bundle.mount("/near/inner")
+
+
+def test_create_that_fails_leaves_no_mount_point_in_a_volume_of_the_host(volumes, pyoci, tmp_path):
+    volumes.process["args"] = ["no-such-program"]
+    volumes.write()
+    before = support.snapshot(tmp_path)
+    pyoci.fails("create", "--bundle", volumes.path, pyoci.new_id())
+    shutil.rmtree(pyoci.root)
+    support.assert_unchanged(before)
+
+
+def test_killed_create_leaves_no_mount_point_in_a_volume_of_the_host(volumes, pyoci, tmp_path):
+    before = support.snapshot(tmp_path)
+    pyoci.ok("delete", "--force", half_made(volumes, pyoci))
+    shutil.rmtree(pyoci.root)
+    support.assert_unchanged(before)
+
+
+def test_mount_point_in_a_volume_is_kept_once_the_container_came_up_or_it_is_filled(volumes, pyoci, tmp_path):
+    pyoci.ok("delete", "--force", pyoci.start(volumes))
+    assert (tmp_path / "volume" / "new" / "place").is_dir()
+    shutil.rmtree(tmp_path / "volume" / "new")
+    name = half_made(volumes, pyoci)
+    (tmp_path / "volume" / "new" / "place" / "mine").write_text("mine")
+    pyoci.ok("delete", "--force", name)
+    assert sorted(os.listdir(tmp_path / "volume" / "new")) == ["place"] and (tmp_path / "volume" / "new" / "place" / "mine").exists()
 
 
 def test_names_with_tabs_and_newlines_are_undone_as_others(open_path, pyoci):
