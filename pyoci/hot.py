@@ -15,13 +15,12 @@ import marshal
 import posix
 import sys
 
-MAGIC = b"pyoci hot 8\n"  # interpreter.c knows it too, and what the head is
+MAGIC = b"pyoci hot 9\n"  # interpreter.c knows it too, and what the head is
 HEAD_BYTES = len(MAGIC) + 16
 FOLDER = __file__.rpartition("/")[0]
 FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
 ModuleSpec = sys.modules["_frozen_importlib"].ModuleSpec
 Module = type(sys)
-LARGEST_INDEX = 1 << 20
 EXTENSIONS = ("_cffi_backend", "_json", "_sqlite3", "pyoci.native._sys")
 # Program -> {group: what it imports beside what ROOTS say of its verb}; "" is what every command line of the program imports.
 GROUPS = {
@@ -41,27 +40,28 @@ GROUPS = {
 ROOTS = {"pyoci": ("cli.verbs.{}", "api"), "minidocker": ("minidocker.cli.commands.{}", "minidocker.engine", "minidocker.paths")}
 
 
-NOTHING = (-1, {}, {}, "", 0)  # Finder's, without a file
+NOTHING = (b"", {}, {}, "", 0)  # Finder's, without a file
 
 
 class Finder:
     """Finds the modules of the file.  `stale`: some module of ours was not in it, or its source is another by now.
 
+    file     its bytes: a memoryview, or a File
     groups   {program: {group: (offset, length)}}, each a tuple of (module, path below FOLDER or `library`, mtime_ns, size, is_package, code)
     shared   {module: (absolute path, mtime_ns, size)} of EXTENSIONS, which then cost no listing of large folders
     library  the standard library's folder
     entries  {module: (path below FOLDER, mtime_ns, size, is_package, offset, length)}, read from where it begins by the first module of no group
     """
 
-    __slots__ = ("fd", "groups", "shared", "library", "entries", "stale")
+    __slots__ = ("file", "groups", "shared", "library", "entries", "stale")
 
-    def __init__(self, program, fd, groups, shared, library, entries_at):
-        self.fd = fd
+    def __init__(self, program, file, groups, shared, library, entries_at):
+        self.file = file
         self.groups = groups.get(program, {})
         self.shared = shared
         self.library = library
         self.entries = entries_at
-        self.stale = fd < 0
+        self.stale = not file
 
     def find_spec(self, name, path=None, target=None):
         """The spec of a module that is in the file and whose source is unchanged, or None."""
@@ -83,7 +83,7 @@ class Finder:
 
     def _entry(self, name):
         if isinstance(self.entries, int):
-            self.entries = marshal.loads(posix.pread(self.fd, LARGEST_INDEX, self.entries)) if self.entries else {}
+            self.entries = marshal.loads(self.file[self.entries :]) if self.entries else {}
         return self.entries.get(name)
 
     def _extension(self, name):
@@ -109,12 +109,12 @@ class Finder:
     def exec_module(self, module):
         """Run the module's code in it."""
         at, length = module.__spec__.loader_state
-        exec(marshal.loads(posix.pread(self.fd, length, at)), module.__dict__)
+        exec(marshal.loads(self.file[at : at + length]), module.__dict__)
 
     def preload(self, group):
         """Import what a verb imports, if all of it is in the file and unchanged; a verb without a group imports as it goes.  Returns whether."""
         at, length = self.groups.get(group, (0, 0))
-        rows = marshal.loads(posix.pread(self.fd, length, at)) if length else ()
+        rows = marshal.loads(self.file[at : at + length]) if length else ()
         if not rows or not all([self._is_unchanged(self._source(row[0], row[1]), row[2], row[3]) for row in rows]):
             return False
         modules = sys.modules
@@ -197,14 +197,14 @@ class Rest:
         sys.path += self.path
 
 
-def start_embedded(complete, argv, site):
+def start_embedded(complete, file, argv, site):
     """What __main__.py does, for an interpreter that has had its first phase alone (interpreter.c).
 
     Returns the Finder, or None where the ordinary interpreter is wanted.
     """
     import builtins
 
-    finder = Finder("pyoci", *_read())
+    finder = Finder("pyoci", *_read(file))
     rest = Rest(complete, finder.library, [FOLDER[: -len("/pyoci")], site])
     sys.argv = argv
     sys._xoptions = {"utf8": True, "pyoci_site": site}
@@ -228,7 +228,7 @@ def install(program):
         finder = Finder(program, *NOTHING)
         finder.stale = False
         return finder
-    finder = Finder(program, *_read())
+    finder = Finder(program, *_read(_open()))
     sys.meta_path.insert(0, finder)
     return finder
 
@@ -244,32 +244,50 @@ def _is_folders(facts):
     return folder.st_uid == facts.st_uid and not folder.st_mode & 0o022
 
 
-def _open(path):
+class File:
+    """A file whose slices are read when they are asked for."""
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd):
+        self.fd = fd
+
+    def __getitem__(self, wanted):
+        """The bytes from wanted.start to wanted.stop, or to the end."""
+        return posix.pread(self.fd, (posix.fstat(self.fd).st_size if wanted.stop is None else wanted.stop) - wanted.start, wanted.start)
+
+
+def _open_above_2(path):
     """A descriptor above 2: one of those that was closed stays so, for whoever occupies it, and is no file of ours."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     if fd > 2:
         return fd
     try:
-        return _open(path)
+        return _open_above_2(path)
     finally:
         posix.close(fd)
 
 
-def _read():
-    """What Finder is made of; nothing without a good file."""
+def _open():
+    """The file, or nothing where there is no good one."""
     try:
-        fd = _open(FILE)
+        fd = _open_above_2(FILE)
     except OSError:
-        return NOTHING
-    head = posix.pread(fd, HEAD_BYTES, 0)
-    facts = posix.fstat(fd)
-    if head[: len(MAGIC)] == MAGIC and _is_ours(facts):
-        at = int.from_bytes(head[-8:], "little")
-        try:
-            version, *index = marshal.loads(posix.pread(fd, facts.st_size - at, at))
-            if version == sys.hexversion:
-                return fd, *index
-        except (ValueError, EOFError, TypeError, OSError):
-            pass  # torn: as if it were not there
+        return b""
+    if _is_ours(posix.fstat(fd)):
+        return File(fd)
     posix.close(fd)
+    return b""
+
+
+def _read(file):
+    """What Finder is made of; nothing of a file that is torn, or another interpreter's."""
+    try:
+        head = file[0:HEAD_BYTES]
+        if head[: len(MAGIC)] == MAGIC:
+            version, *index = marshal.loads(file[int.from_bytes(head[-8:], "little") :])
+            if version == sys.hexversion:
+                return file, *index
+    except (ValueError, EOFError, TypeError, OSError, IndexError):
+        pass
     return NOTHING

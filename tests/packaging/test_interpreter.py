@@ -152,6 +152,16 @@ def test_code_file_that_others_may_write_is_not_run(folder, mode):
         file.chmod(0o644)
 
 
+@pytest.mark.parametrize("spoil", [lambda data: data[:100], lambda data: b"", lambda data: data[:20] + bytes(40) + data[60:], lambda data: data[:-100]],
+                         ids=["cut", "empty", "overwritten", "without-an-end"])  # fmt: skip
+def test_torn_code_file_is_for_the_ordinary_interpreter(wheel, tmp_path, spoil):
+    folder = tmp_path / "venv"
+    install(wheel, folder, DOER)
+    file = next((site_of(folder) / "pyoci/__pycache__").glob("hot.*[0-9]"))
+    file.write_bytes(spoil(file.read_bytes()))
+    assert do(folder, "nothing")[0] == os.path.realpath(sys.executable)
+
+
 def test_library_of_another_python_is_refused(tmp_path, monkeypatch):
     from pyoci.native import build
 

@@ -16,13 +16,14 @@
 #include <marshal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define STRING(word) #word
 #define AS_STRING(word) STRING(word)
 #define CODE_FILE "/__pycache__/hot.cpython-3" AS_STRING(PY_MINOR_VERSION) /* hot.FILE */
-#define MAGIC "pyoci hot 8\n"
+#define MAGIC "pyoci hot 9\n"
 
 /* In no public header: the second phase, and the part of it that lets SIGINT raise KeyboardInterrupt. */
 PyStatus _Py_InitializeMain(void);
@@ -34,7 +35,7 @@ int _PyStaticCode_InternStrings(PyCodeObject *code);
 PyObject *_Py_get_importlib__bootstrap_toplevel(void);
 
 enum { PYTHON, FLAGS, UTF8, X, SITE, MAIN, LEAST_ARGUMENTS }; /* argv */
-enum { MAGIC_BYTES = sizeof MAGIC - 1, HEAD_BYTES = MAGIC_BYTES + 16, LARGEST_CODE = 1 << 16 };
+enum { MAGIC_BYTES = sizeof MAGIC - 1, HEAD_BYTES = MAGIC_BYTES + 16 };
 
 /* Of the interpreter that this was built for. */
 #ifndef PYOCI_PYTHON_BYTES
@@ -62,29 +63,34 @@ static int is_built_for(const char *python)
     return stat(python, &facts) == 0 && facts.st_size == PYOCI_PYTHON_BYTES && facts.st_mtim.tv_sec * 1000000000L + facts.st_mtim.tv_nsec == PYOCI_PYTHON_NS;
 }
 
-/* The code of hot.py, marshalled, from the file of all code. Returns its length, or -1: no such file, a torn one, or one that is somebody else's. */
-static ssize_t read_code(const char *folder, char code[LARGEST_CODE])
+/* The file of all code. */
+struct code_file {
+    const char *bytes;
+    size_t length;
+    size_t hot_length; /* of hot.py's code, which comes after the head */
+};
+
+/* Map the file into memory. Returns 0, or -1: no such file, a torn one, or one that somebody else may write to. */
+static int map_code(const char *folder, struct code_file *file)
 {
     char path[PATH_MAX + sizeof CODE_FILE];
-    unsigned char head[HEAD_BYTES];
+    const unsigned char *head;
     struct stat facts;
-    unsigned length;
-    ssize_t got = -1;
-    int fd;
+    int fd, is_ours;
 
     snprintf(path, sizeof path, "%s" CODE_FILE, folder);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -1;
-    if (fstat(fd, &facts) == 0 && !(facts.st_mode & 022) && (facts.st_uid == 0 || facts.st_uid == geteuid()) &&
-        read(fd, head, HEAD_BYTES) == HEAD_BYTES && memcmp(head, MAGIC, MAGIC_BYTES) == 0) {
-        length = head[MAGIC_BYTES] | (unsigned)head[MAGIC_BYTES + 1] << 8;
-        got = read(fd, code, length);
-        if (got != (ssize_t)length)
-            got = -1;
-    }
+    is_ours = fstat(fd, &facts) == 0 && !(facts.st_mode & 022) && (facts.st_uid == 0 || facts.st_uid == geteuid()) && facts.st_size > HEAD_BYTES;
+    file->length = (size_t)facts.st_size;
+    file->bytes = is_ours ? mmap(NULL, file->length, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
     close(fd);
-    return got;
+    if (file->bytes == MAP_FAILED)
+        return -1;
+    head = (const unsigned char *)file->bytes;
+    file->hot_length = head[MAGIC_BYTES] | (size_t)head[MAGIC_BYTES + 1] << 8;
+    return memcmp(head, MAGIC, MAGIC_BYTES) == 0 && file->hot_length <= file->length - HEAD_BYTES ? 0 : -1;
 }
 
 /* In the first phase, of which importlib is the only frozen module; the others' strings are a megabyte that would have to be read and written.
@@ -173,17 +179,23 @@ static PyObject *arguments(int argc, char **argv)
 }
 
 /* Run hot.py, which makes ready for imports. Returns the Finder; None if the ordinary interpreter is wanted; NULL with an error. */
-static PyObject *start_hot(const char *folder, const char *data, ssize_t length, int argc, char **argv)
+static PyObject *start_hot(const char *folder, const struct code_file *file, int argc, char **argv)
 {
-    PyObject *code = PyMarshal_ReadObjectFromString(data, length);
-    PyObject *hot = code ? PyImport_AddModule("pyoci.hot") : NULL;
+    PyObject *code = PyMarshal_ReadObjectFromString(file->bytes + HEAD_BYTES, (Py_ssize_t)file->hot_length);
+    PyObject *hot = PyImport_AddModule("pyoci.hot");
     PyObject *space = hot ? PyModule_GetDict(hot) : NULL;
-    PyObject *file = PyUnicode_FromFormat("%s/hot.py", folder);
-    if (!space || !file || PyDict_SetItemString(space, "__file__", file) < 0 || PyDict_SetItemString(space, "__builtins__", PyEval_GetBuiltins()) < 0)
+    PyObject *source = PyUnicode_FromFormat("%s/hot.py", folder);
+    PyObject *view = PyMemoryView_FromMemory((char *)file->bytes, (Py_ssize_t)file->length, PyBUF_READ);
+    if (!code) { /* torn */
+        PyErr_Clear();
+        Py_RETURN_NONE;
+    }
+    if (!space || !source || !view || PyDict_SetItemString(space, "__file__", source) < 0 ||
+        PyDict_SetItemString(space, "__builtins__", PyEval_GetBuiltins()) < 0)
         return NULL;
     if (!PyEval_EvalCode(code, space, space))
         return NULL;
-    return PyObject_CallMethod(hot, "start_embedded", "NNs", PyCFunction_New(&completion, NULL), arguments(argc, argv), strchr(argv[SITE], '=') + 1);
+    return PyObject_CallMethod(hot, "start_embedded", "NNNs", PyCFunction_New(&completion, NULL), view, arguments(argc, argv), strchr(argv[SITE], '=') + 1);
 }
 
 /* What the last lines of __main__.py do; it leaves the process. */
@@ -206,17 +218,15 @@ static void show_error(void)
 
 int main(int argc, char **argv)
 {
-    static char folder[PATH_MAX], code[LARGEST_CODE];
-    ssize_t length = -1;
+    static char folder[PATH_MAX];
+    struct code_file file;
 
     if (argc < LEAST_ARGUMENTS) {
         puts(Py_GetVersion()); /* asked by the build */
         return 0;
     }
-    if (is_built_for(argv[PYTHON]) && find_folder(argv[MAIN], folder) == 0)
-        length = read_code(folder, code);
-    if (length >= 0 && start_core(argc, argv) == 0) {
-        PyObject *finder = start_hot(folder, code, length, argc, argv);
+    if (is_built_for(argv[PYTHON]) && find_folder(argv[MAIN], folder) == 0 && map_code(folder, &file) == 0 && start_core(argc, argv) == 0) {
+        PyObject *finder = start_hot(folder, &file, argc, argv);
         if (finder != Py_None) {
             if (finder)
                 enter(finder);
