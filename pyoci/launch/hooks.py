@@ -72,7 +72,8 @@ def _end(pid):
 def _follow(pid, stdin, stdout, stderr, timeout_s, state, ends, signals):
     pidfd = calls.pidfd_open(pid)
     ends.append(pidfd)
-    posix.set_blocking(stdin, False)
+    for fd in (stdin, stdout, stderr):
+        posix.set_blocking(fd, False)
     captured = {stdout: b"", stderr: b""}
     open_fds = {stdout, stderr}
     end_s = monotonic() + timeout_s if timeout_s else 0
@@ -114,7 +115,10 @@ def _feed(stdin, pending):
 
 
 def _drain(fd, captured, open_fds):
-    data = posix.read(fd, 65536)
+    try:
+        data = posix.read(fd, 65536)
+    except BlockingIOError:  # the hook has read it itself, through /proc
+        return
     if not data:
         open_fds.discard(fd)
     elif len(captured[fd]) < CAPTURE_BYTES:

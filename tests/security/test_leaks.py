@@ -157,6 +157,16 @@ def test_unprivileged_member_of_the_pid_namespace_sees_nothing_of_init(bundle, p
         assert b"PermissionError" in done.stderr, (name, done.stderr)
 
 
+def test_root_without_privileges_sees_nothing_of_init(bundle, pyoci):
+    """CVE-2016-9962: init of a container whose root has no capability, in the eyes of such a root; only that it is not dumpable is in the way."""
+    bundle.process["capabilities"] = {}
+    pid = pyoci.pid(pyoci.create(bundle.write()))
+    for look in (f"os.readlink('/proc/{pid}/exe')", f"os.readlink('/proc/{pid}/fd/0')", f"os.readlink('/proc/{pid}/root')", f"open('/proc/{pid}/mem')"):
+        words = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "/usr/bin/python3", "-c", f"import os; {look}"]
+        done = subprocess.run(words, capture_output=True, check=False)
+        assert b"PermissionError" in done.stderr, (look, done.stderr)
+
+
 def test_waiting_container_holds_only_the_gate(bundle, pyoci):
     """Whatever joins it later finds no way to the host: no root, no directory, no socket but the listener."""
     pid = pyoci.pid(pyoci.create(bundle))

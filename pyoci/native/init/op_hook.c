@@ -86,6 +86,9 @@ static int start_hook(struct machine *m, const struct op_hook_inside *a, struct 
 	CALL3(fcntl, hook->input, F_SETFL, O_NONBLOCK);
 	hook->output = out[0];
 	hook->errors = err[0];
+	/* A hook of the container's may open its own pipe through /proc and read from it what we were told of. */
+	CALL3(fcntl, hook->output, F_SETFL, O_NONBLOCK);
+	CALL3(fcntl, hook->errors, F_SETFL, O_NONBLOCK);
 	return 0;
 }
 
@@ -167,7 +170,22 @@ static int follow(struct running *hook, int64_t timeout_s, char *out, size_t *ou
 	}
 }
 
-static int judge(struct machine *m, struct running *hook, int timed_out, const char *text, bool not_executed, long exec_error)
+/* The errno that become_hook left, 0 if the hook itself wrote this. */
+static long exec_error(const char *err, size_t length)
+{
+	long number = 0;
+
+	if (length < 2 || length > 5 || *err)
+		return 0;
+	for (size_t i = 1; i < length; i++) {
+		if (err[i] < '0' || err[i] > '9')
+			return 0;
+		number = number * 10 + (err[i] - '0');
+	}
+	return number;
+}
+
+static int judge(struct machine *m, struct running *hook, int timed_out, const char *text, long not_executed)
 {
 	struct siginfo_part info = { 0 };
 	long error;
@@ -180,8 +198,8 @@ static int judge(struct machine *m, struct running *hook, int timed_out, const c
 		return fail(m, STEP_HOOK_TIME_OUT, 0, text);
 	if (error < 0)
 		return fail(m, STEP_WAIT, error, NULL);
-	if (not_executed)
-		return fail(m, STEP_EXECVE, exec_error, NULL);
+	if (not_executed && info.code == 1 && info.status == 127)
+		return fail(m, STEP_EXECVE, not_executed, NULL);
 	if (info.code != 1 /* CLD_EXITED */)
 		return fail_item(m, STEP_HOOK_SIGNAL, 0, (uint32_t)info.status, text);
 	return info.status ? fail_item(m, STEP_HOOK_EXIT, 0, (uint32_t)info.status, text) : 0;
@@ -217,8 +235,6 @@ OPERATION(hook_inside)
 	char *out = grab(m, 2 * CAPTURE + 64);
 	char *err = out + CAPTURE + 1;
 	size_t out_length = 0, err_length = 0;
-	bool not_executed;
-	long exec_error = 0;
 	int timed_out;
 	char *to;
 
@@ -227,12 +243,9 @@ OPERATION(hook_inside)
 		return -1;
 	timed_out = feed_and_follow(&hook, a->timeout_s_, out, &out_length, err, &err_length);
 	out[out_length] = err[err_length] = 0;
-	not_executed = err_length > 1 && !err[0];
-	for (size_t i = 1; not_executed && i < err_length; i++)
-		exec_error = exec_error * 10 + (err[i] - '0');
 	to = put_text(text, text + 2 * CAPTURE + 64, "stdout: ");
 	to = put_text(to, text + 2 * CAPTURE + 64, out);
 	to = put_text(to, text + 2 * CAPTURE + 64, ", stderr: ");
 	put_text(to, text + 2 * CAPTURE + 64, err);
-	return judge(m, &hook, timed_out, text, not_executed, exec_error);
+	return judge(m, &hook, timed_out, text, exec_error(err, err_length));
 }
