@@ -228,7 +228,7 @@ def install(program):
         finder = Finder(program, *NOTHING)
         finder.stale = False
         return finder
-    finder = Finder(program, *_read(_open()))
+    finder = Finder(program, *_read(_code_file()))
     sys.meta_path.insert(0, finder)
     return finder
 
@@ -257,21 +257,21 @@ class File:
         return posix.pread(self.fd, (posix.fstat(self.fd).st_size if wanted.stop is None else wanted.stop) - wanted.start, wanted.start)
 
 
-def _open_above_2(path):
+def _open(path):
     """A descriptor above 2: one of those that was closed stays so, for whoever occupies it, and is no file of ours."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     if fd > 2:
         return fd
     try:
-        return _open_above_2(path)
+        return _open(path)
     finally:
         posix.close(fd)
 
 
-def _open():
+def _code_file():
     """The file, or nothing where there is no good one."""
     try:
-        fd = _open_above_2(FILE)
+        fd = _open(FILE)
     except OSError:
         return b""
     if _is_ours(posix.fstat(fd)):
