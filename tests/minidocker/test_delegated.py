@@ -51,9 +51,12 @@ def test_the_bus_is_systemds_own_where_it_is_there(tmp_path):
 
 @pytest.mark.needs("root", "init", "shim", "busybox")
 def test_root_loads_no_room_of_users(place):
-    words = ["run", "--rm", "--network", "none", "-m", "64m", "busybox", "true"]
-    command = [sys.executable, "-X", "importtime", "-m", "pyoci.minidocker", "--data-root", place.roots.data, "--run-root", place.roots.run, *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=pathlib.Path(__file__).parents[2])
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
+    script = (
+        "import sys; from pyoci.minidocker.cli.main import main; status = main(sys.argv[1:]);"
+        "print(*[name for name in sys.modules if name.startswith('pyoci.minidocker.')]); sys.exit(status)"
+    )
+    words = ["--data-root", place.roots.data, "--run-root", place.roots.run, "run", "--rm", "--network", "none", "-m", "64m", "busybox", "true"]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, timeout=60, check=True, cwd=pathlib.Path(__file__).parents[2])
+    loaded = set(done.stdout.split())
     assert "pyoci.minidocker.prepare" in loaded
     assert not loaded & {f"pyoci.minidocker.{room}" for room in ("rootless", "confined", "delegated", "bundle_rootless", "process_stats")}
