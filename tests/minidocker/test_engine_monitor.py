@@ -326,3 +326,21 @@ def test_socket_of_a_long_path_is_reached(place):
     link = monitor.connect(place.get(container_id).live)
     assert isinstance(link.socket, socket.socket.__mro__[1])
     link.close()
+
+
+@pytest.fixture
+def easily_killed():
+    """This process, and what it starts, has a score of its own.  proc_pid_oom_score_adj(5)"""
+    own = pathlib.Path("/proc/self/oom_score_adj")
+    before = own.read_text()
+    own.write_text("200")
+    yield "200\n"
+    own.write_text(before)
+
+
+def test_container_that_the_monitor_starts_again_is_as_easily_killed_for_memory_as_before(place, easily_killed):
+    """The monitor is the last to be killed, where it may be; what it starts is not."""
+    words = ("sh", "-c", "cat /proc/self/oom_score_adj; exit 1")
+    container_id = place.up(*words, RestartPolicy={"Name": "on-failure", "MaximumRetryCount": 2})
+    place.until(lambda: len(place.log(container_id)) == 3)
+    assert [line["log"] for line in place.log(container_id)] == [easily_killed] * 3

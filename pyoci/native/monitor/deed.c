@@ -11,7 +11,7 @@ static void become(const char *name, int output)
 {
 	char *argv[WORDS];
 	uint64_t none = 0;
-	int count = 0, null, errors;
+	int count = 0, null, errors, score;
 
 	while (options.deed[count] && count < WORDS - 3) {
 		argv[count] = options.deed[count];
@@ -25,6 +25,9 @@ static void become(const char *name, int output)
 	CALL3(dup3, null, 0, 0);
 	CALL3(dup3, output >= 0 ? output : null, 1, 0);
 	CALL3(dup3, errors >= 0 ? errors : null, 2, 0);
+	score = (int)CALL4(openat, AT_FDCWD_, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
+	if (*options.score)
+		CALL3(write, score, options.score, strlen(options.score));
 	CALL4(rt_sigprocmask, SIG_SETMASK_, &none, 0, 8);
 	CALL3(execve, argv[0], argv, options.environ);
 	exit_now(127);

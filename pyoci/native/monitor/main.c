@@ -120,9 +120,10 @@ static void prepare(char **argv, char **environ)
 	take_options(argv);
 	CALL3(fcntl, options.live, 2 /* F_SETFD */, 1);
 	log_open();
-	/* Last of all to be killed for memory, where this is allowed; the container was not born of this process any more. */
-	fd = CALL4(openat, AT_FDCWD_, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
+	/* Last of all to be killed for memory, where this is allowed; the container was not born of this process any more, and what is gets back its own. */
+	fd = CALL4(openat, AT_FDCWD_, "/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC, 0);
 	if (fd >= 0) {
+		CALL3(read, fd, options.score, sizeof options.score - 1);
 		if (CALL3(write, fd, "-999", 4) < 0)
 			CALL3(write, fd, "0", 1);
 		close_fd((int)fd);
@@ -218,11 +219,11 @@ static void container_ended(int status)
 	clients_make_room();
 }
 
-/* The end came while the creator still held the pid: kept until its name is known. */
+/* The end came while the creator still held the pid: kept until its name is known, among those of orphans, of which a container without a pid namespace may leave many. */
 static struct {
 	int64_t pid;
 	int status;
-} ended_early[4];
+} ended_early[64];
 
 static void take_pid(void)
 {
@@ -260,8 +261,8 @@ static void reap(void)
 		else if (pid == deed.pid)
 			deed_ended();
 		else if (!container_pid && pid != creator_pid) {
-			ended_early[next % 4].pid = pid;
-			ended_early[next++ % 4].status = status;
+			ended_early[next % 64].pid = pid;
+			ended_early[next++ % 64].status = status;
 		}
 	}
 }

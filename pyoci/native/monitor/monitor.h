@@ -52,6 +52,7 @@ struct options {
 	int live; /* RUN/containers/ID */
 	char **deed; /* the command, to which NAME and ID are added; null-terminated */
 	char **environ;
+	char score[16]; /* oom_score_adj of who started the monitor, "" if unknown */
 };
 extern struct options options;
 extern int has_ended; /* the container's first process has */
