@@ -78,7 +78,8 @@ def plain_errors(text):
         elif is_summary:
             is_summary = False
         else:
-            found.append(SUFFIX.sub("", PREFIX.sub(r"\1", line)) + "\n")
+            line = SUFFIX.sub("", PREFIX.sub(r"\1", line))
+            found.append(f"{line[:1].lower()}{line[1:]}\n")
     return "".join(found)
 
 

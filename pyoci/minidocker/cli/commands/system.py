@@ -113,18 +113,20 @@ def _tell(freed):
 
 def container_prune(call):
     """Remove every stopped container."""
-    _tell(_prune_containers(call) if _agreed(call, "all stopped containers") else 0)
+    if _agreed(call, "all stopped containers"):
+        _tell(_prune_containers(call))
 
 
 def image_prune(call):
     """Remove images that nothing needs."""
-    _tell(_prune_images(call) if _agreed(call, "all images without a container" if call.values["all"] else "all images without a name") else 0)
+    if _agreed(call, "all images without a container" if call.values["all"] else "all images without a name"):
+        _tell(_prune_images(call))
 
 
 def system_prune(call):
     """Both."""
-    agreed = _agreed(call, "all stopped containers, and all images without a " + ("container" if call.values["all"] else "name"))
-    _tell(_prune_containers(call) + _prune_images(call) if agreed else 0)
+    if _agreed(call, "all stopped containers, and all images without a " + ("container" if call.values["all"] else "name")):
+        _tell(_prune_containers(call) + _prune_images(call))
 
 
 def check(call):
