@@ -247,7 +247,16 @@ def build_interpreter(into=NATIVE):
 
 def build_all(into=NATIVE):
     """Build the extensions and init below `into`, which mirrors pyoci/native. Returns the names of what was built."""
-    return build_extensions(into) + build_interpreter(into) + (["pyoci-init"] if build_init(into) else []) + build_companions(into)
+    return build_extensions(into) + _if_it_can_be(build_interpreter, into) + (["pyoci-init"] if build_init(into) else []) + build_companions(into)
+
+
+def _if_it_can_be(build, into):
+    """An installation goes on without the interpreter: it is a short cut."""
+    try:
+        return build(into)
+    except BuildError as error:
+        print(f"note: {error}\nnote: built without an interpreter of its own", file=sys.stderr)
+        return []
 
 
 def main(argv=None):

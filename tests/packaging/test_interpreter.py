@@ -169,3 +169,11 @@ def test_library_of_another_python_is_refused(tmp_path, monkeypatch):
     with pytest.raises(build.BuildError, match="is not the library of"):
         build.build_interpreter(tmp_path)
     assert list(tmp_path.rglob("python3*")) == []
+
+
+def test_library_that_cannot_be_linked_is_a_note(tmp_path, monkeypatch, capfd):
+    from pyoci.native import build
+
+    monkeypatch.setattr(build, "INTERPRETER_FLAGS", ["-lno-such-library"])
+    assert "interpreter" not in build.build_all(tmp_path)
+    assert capfd.readouterr().err.endswith("note: built without an interpreter of its own\n")
