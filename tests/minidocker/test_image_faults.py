@@ -31,7 +31,7 @@ os.write(1, b"go")
 """
 
 
-@pytest.fixture(params=[200, 400, 1500, 3000, 5000])
+@pytest.fixture(params=[200, 400, 1500, 3000, 6000])
 def small_disk(request, tmp_path):
     """Roots on a file system of so many KiB."""
     where = tmp_path / "disk"
