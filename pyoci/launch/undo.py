@@ -280,9 +280,15 @@ def _remove_below(base, directory, device, inode, kind, name):
 def _remove_file(path, pids):
     """A pid file, or the file that was to become it, which may be empty still: only one that holds what we wrote."""
     try:
-        text = read_file(path)
-    except SyscallError:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW | posix.O_NONBLOCK)  # by now it may be a FIFO
+    except OSError:
         return
+    try:
+        text = posix.read(fd, 64)
+    except OSError:
+        return
+    finally:
+        posix.close(fd)
     fresh = path.rpartition("/")[2].startswith(".") and not text
     if fresh or text in [str(pid).encode() for pid in pids]:
         posix.unlink(path)

@@ -310,6 +310,19 @@ def test_mount_point_in_a_volume_is_kept_once_the_container_came_up_or_it_is_fil
     assert sorted(os.listdir(tmp_path / "volume" / "new")) == ["place"] and (tmp_path / "volume" / "new" / "place" / "mine").exists()
 
 
+def test_pid_file_that_became_a_fifo_holds_no_undo(bundle, pyoci, tmp_path, monkeypatch):
+    def put_file(path, data, before):
+        before(path)
+        os.mkfifo(path)
+        raise SyscallError("write", errno.ENOSPC, path)
+
+    monkeypatch.setattr(host, "put_file", put_file)
+    signal.alarm(20)
+    with pytest.raises(OperationFailed):
+        pyoci.api().create(pyoci.new_id(), str(bundle.path), pid_file=str(tmp_path / "pid"))
+    signal.alarm(0)
+
+
 def test_names_with_tabs_and_newlines_are_undone_as_others(open_path, pyoci):
     """The journal parts its fields by tabs and its lines by a NUL and a newline."""
     bundle = support.Bundle(open_path / "bun\tdle\n", "no-such-program")

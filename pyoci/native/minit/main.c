@@ -44,8 +44,12 @@ static long execute(char **argv, char **environ)
 		if (end == path)
 			*end++ = '.';
 		*end++ = '/';
-		put_text(end, path + sizeof path, argv[0]);
-		found = CALL3(execve, path, argv, environ);
+		/* A path that does not fit names no file, and must not be cut to one that is there. */
+		found = -ENOENT;
+		if ((size_t)(path + sizeof path - end) > strlen(argv[0])) {
+			put_text(end, path + sizeof path, argv[0]);
+			found = CALL3(execve, path, argv, environ);
+		}
 		if (found != -ENOENT && found != -ENOTDIR)
 			error = found;
 		if (found != -EACCES && found != -ENOENT && found != -ENOTDIR)
