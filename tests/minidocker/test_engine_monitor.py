@@ -36,6 +36,23 @@ def test_any_bytes_become_a_line_of_json(place, tmp_path, written, expected):
     assert lines == (["\r\n", "\n"] if expected is None else [expected])
 
 
+def test_container_that_ends_before_its_monitor_begins_is_seen(place):
+    code = """
+    from pyoci.minidocker import monitor
+    begin = monitor.exec_monitor
+    def late(*words):
+        for _ in range(2):  # the creator, and the container's process, which comes to us with the creator's end
+            for pid in open(f"/proc/self/task/{os.getpid()}/children").read().split():
+                os.waitid(os.P_PID, int(pid), os.WEXITED | os.WNOWAIT)
+        begin(*words)
+    monitor.exec_monitor = late
+    engine.start(sys.argv[4])
+"""
+    container_id = place.create("sh", "-c", "exit 5")
+    assert place.command(code, container_id).returncode == 0
+    assert place.engine.wait(container_id) == 5
+
+
 def test_log_escapes_as_dockers_does(place, tmp_path):
     (tmp_path / "bytes").write_bytes(b"<\t\x7f\n")
     container_id = place.up("cat", "/bytes", Binds=[f"{tmp_path / 'bytes'}:/bytes:ro"])

@@ -447,6 +447,7 @@ void start(long *stack)
 		exit_now(0);
 	}
 	prepare(argv, argv + stack[0] + 1);
+	reap(); /* who ended before SIGCHLD was held back told nobody */
 	for (;;) {
 		int64_t left;
 		struct {
