@@ -222,6 +222,7 @@ def own_mounts():
 ALL_VERSION_1 = """
 groups=$(mktemp -d)
 mount -t tmpfs -o mode=755 tmpfs $groups
+mount --make-private $groups
 for folder in /sys/fs/cgroup/*/; do
     name=$(basename $folder)
     ! mountpoint -q $folder || { mkdir $groups/$name && mount --bind $folder $groups/$name; }
