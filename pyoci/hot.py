@@ -103,8 +103,7 @@ class Finder:
         return False
 
     def create_module(self, spec):
-        """The ordinary module object."""
-        return None
+        """None: the ordinary module object."""
 
     def exec_module(self, module):
         """Run the module's code in it."""

@@ -50,8 +50,8 @@ def read_layout():
 
 def layout_v2(hierarchies, controllers):
     """The `Layout` of a host with cgroup2 at /sys/fs/cgroup; `controllers` is its cgroup.controllers."""
-    own = {UNIFIED: path for names, path in hierarchies if names == (UNIFIED,)}
-    return Layout(2, {UNIFIED: (MOUNT_POINT, "/")}, own or {UNIFIED: "/"}, frozenset(controllers.split()))
+    own = next((path for names, path in hierarchies if names == (UNIFIED,)), "/")
+    return Layout(2, {UNIFIED: (MOUNT_POINT, "/")}, {UNIFIED: own}, frozenset(controllers.split()))
 
 
 def layout_v1(hierarchies, mounts):

@@ -193,8 +193,8 @@ def exception_list(rules):
         default_allow = rules[last][0]
     for rule in rules[last + 1 :]:
         allow, kind, major, minor, access = rule
-        for kind in ("b", "c") if kind == "a" else (kind,):
-            key = (kind, major, minor)
+        for one in ("b", "c") if kind == "a" else (kind,):
+            key = (one, major, minor)
             if allow != default_allow:
                 exceptions[key] = exceptions.get(key, 0) | access
             else:

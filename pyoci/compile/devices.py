@@ -12,7 +12,7 @@ LINKS = (("/dev/fd", "/proc/self/fd"), ("/dev/stdin", "/proc/self/fd/0"), ("/dev
 
 def devices(ops, config, linux, namespaces, has_kcore, is_nested=False):
     """Nodes, made; in a user namespace, where mknod is refused, bound from the host.  Nothing where /dev is the host's."""
-    if _dev_is_bound(config):
+    if _dev_is_the_hosts(config):
         return
     bound = is_nested or namespaces.has(CLONE_NEWUSER)
     asked = linux.get("devices") or ()
@@ -32,9 +32,12 @@ def devices(ops, config, linux, namespaces, has_kcore, is_nested=False):
     ops.append(Op("make_link", "default", "/dev/ptmx", "pts/ptmx", 1))
 
 
-def _dev_is_bound(config):
+def _dev_is_the_hosts(config):
+    """Bound from it, or a devtmpfs, of which the kernel has one for all: a link made there would take the host's terminals away."""
     for mount in config.get("mounts") or ():
-        if clean(mount["destination"]) == "/dev" and (mount.get("type") == "bind" or parse_mount_options(mount.get("options") or ()).bind):
+        if clean(mount["destination"]) != "/dev":
+            continue
+        if mount.get("type") in ("bind", "devtmpfs") or parse_mount_options(mount.get("options") or ()).bind:
             return True
     return False
 

@@ -14,7 +14,7 @@ V2 = Layout(2, {"": ("/sys/fs/cgroup", "/")}, {"": "/own"}, frozenset(("cpu", "m
 HYBRID = Layout(
     1,
     {name: (f"/sys/fs/cgroup/{name or 'unified'}", "/") for name in ("memory", "devices", "", "name=systemd", "name=other")},
-    {name: "/own" for name in ("memory", "devices", "", "name=systemd", "name=other")},
+    dict.fromkeys(("memory", "devices", "", "name=systemd", "name=other"), "/own"),
     frozenset(("memory", "devices")),
 )
 UNLIMITED = 2**64 - 1

@@ -198,9 +198,9 @@ def test_core_is_linked_where_the_kernel_has_it(kcore):
     assert (("/dev/core", "/proc/kcore") in links) == kcore
 
 
-@pytest.mark.parametrize("options", [["bind"], ["rbind", "ro"]])
-def test_nothing_is_made_in_a_dev_of_the_host(options):
-    ops = create(config(mounts=[{"destination": "/dev/", "source": "/dev", "options": options}]))
+@pytest.mark.parametrize("how", [{"options": ["bind"]}, {"options": ["rbind", "ro"]}, {"type": "bind"}, {"type": "devtmpfs"}])
+def test_nothing_is_made_in_a_dev_of_the_host(how):
+    ops = create(config(mounts=[{"destination": "/dev/", "source": "/dev", **how}]))
     assert not {"make_device", "make_link", "bind_device"} & set(names(ops))
 
 

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import pathlib
 import stat
 import subprocess
 import tarfile
@@ -315,7 +316,7 @@ def test_copy_sees_the_bind_mounts_of_a_stopped_container(place, tmp_path):
     (tmp_path / "new").write_text("2")
     place.engine.copy_in(container_id, str(tmp_path / "new"), "/data/deep/new")
     assert (source / "new").read_text() == "2"
-    assert str(place.get(container_id).rootfs) not in open("/proc/self/mountinfo").read()
+    assert str(place.get(container_id).rootfs) not in pathlib.Path("/proc/self/mountinfo").read_text()
 
 
 def test_copy_into_a_read_only_bind_mount_is_refused(place, tmp_path):

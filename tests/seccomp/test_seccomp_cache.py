@@ -37,7 +37,7 @@ def compilations(monkeypatch):
 
 
 def entry_of(folder):
-    (entry,) = [path for path in folder.iterdir()]
+    (entry,) = folder.iterdir()
     return entry
 
 

@@ -56,7 +56,7 @@ def measure(command):
 def interleave(rounds, commands):
     """{name: [(cpu, wall)]}: each round runs every command once; `commands`: {name: callable(round) -> (cpu, wall)}."""
     found = {name: [] for name in commands}
-    for name, command in commands.items():
+    for command in commands.values():
         command("warm")
     for turn in range(rounds):
         for name, command in commands.items():
@@ -253,7 +253,7 @@ def report(bench, wanted):
 def facts(rounds):
     """What the figures were taken on."""
     versions = [subprocess.run([name, "--version"], capture_output=True, text=True).stdout.split("\n")[0] for name in PEERS if shutil.which(name)]
-    cpu = next((line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
+    cpu = next((line.split(":", 1)[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine())
     return (
         f"Taken on {datetime.date.today().isoformat()}: Linux {platform.release()}, {os.cpu_count()} CPUs ({cpu}), "
         f"Python {platform.python_version()}, {', '.join(versions)}; {rounds} rounds, interleaved; load before: {os.getloadavg()[0]:.1f}."

@@ -170,7 +170,7 @@ def _explained(tree, what):
         raise MiniDockerError(f"{what}: {shown(tree.at)}: {errno_text(error.errno or 0)}", hint_of(error)) from error
 
 
-class packed_tree:  # noqa: N801: used as a function
+class packed_tree:  # used as a function
     """A context: a readable stream of a folder's tar, written by a thread; an error there is raised here, at the end."""
 
     def __init__(self, folder, **options):
