@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -104,8 +105,13 @@ def unified_mount():
 def v2(name):
     """The directory of a container in a cgroup2 hierarchy, not made yet; on a hybrid host without controllers."""
     directories = {"": unified_mount() + name}
+    controllers = pathlib.Path(unified_mount(), "cgroup.subtree_control")
+    before = set(controllers.read_text().split())
     yield directories
     cleaned(directories)
+    if unified_mount() != "/sys/fs/cgroup":  # enabled here, a controller can't be mounted by itself any more, as engines want it
+        for added in set(controllers.read_text().split()) - before:
+            controllers.write_text(f"-{added}")
 
 
 @pytest.fixture(params=["v1", "v2"])
