@@ -8,10 +8,10 @@ import stat
 
 from pyoci.errors import SyscallError
 from pyoci.kernel import calls
+from pyoci.kernel.tree import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
 from pyoci.minidocker import bundle_mounts
 from pyoci.minidocker.errors import MiniDockerError
 
-NO_MAGICLINKS, IN_ROOT = 0x02, 0x10
 CLONE_NEWNS = 0x20000
 OPEN_TREE_CLONE, AT_RECURSIVE = 1, 0x8000
 MOUNT_ATTR_RDONLY = 1
@@ -76,7 +76,7 @@ def _mount_point(root, target, is_folder):
     for at, name in enumerate(parts):
         done = f"{done}/{name}"
         try:
-            fd = calls.openat2(root, done.lstrip("/"), os.O_PATH | os.O_CLOEXEC, IN_ROOT | NO_MAGICLINKS)
+            fd = calls.openat2(root, done.lstrip("/"), os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
             continue
         except SyscallError as error:
             if error.errno != errno.ENOENT:
@@ -85,5 +85,5 @@ def _mount_point(root, target, is_folder):
             os.mkdir(name, 0o755, dir_fd=fd)
         else:
             os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_WRONLY, 0o755, dir_fd=fd))
-        fd = calls.openat2(root, done.lstrip("/"), os.O_PATH | os.O_CLOEXEC, IN_ROOT | NO_MAGICLINKS)
+        fd = calls.openat2(root, done.lstrip("/"), os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     return fd

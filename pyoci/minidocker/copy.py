@@ -15,6 +15,7 @@ import tempfile
 
 from pyoci.errors import SyscallError, errno_text
 from pyoci.kernel import calls
+from pyoci.kernel.tree import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS
 from pyoci.minidocker import containers, prepare
 from pyoci.minidocker.errors import BadRequest, ImageProblem, MiniDockerError, NotFound
 from pyoci.minidocker.images import tar
@@ -27,7 +28,6 @@ from pyoci.minidocker.life import held
 from pyoci.minidocker.merge import judge, merge
 from pyoci.minidocker.show import moment
 
-NO_MAGICLINKS, IN_ROOT = 0x02, 0x10
 _PATH_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
@@ -89,7 +89,7 @@ def _opened(container, with_binds):
 def resolve(root, path, flags):
     """A descriptor below the root.  Raises NotFound, MiniDockerError."""
     try:
-        return calls.openat2(root, path.lstrip("/") or ".", flags | os.O_CLOEXEC, IN_ROOT | NO_MAGICLINKS)
+        return calls.openat2(root, path.lstrip("/") or ".", flags | os.O_CLOEXEC, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
     except SyscallError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise _Absent(f"Could not find the file {path}") from error

@@ -180,16 +180,7 @@ class _Merger:
     def _make_file(self, parent, name, entry):
         fd = os.open(name, _NEW_FILE, 0o600, dir_fd=parent)
         try:
-            if entry.sparse is None:
-                for view in self.reader.data():
-                    _write(fd, view)
-            else:
-                os.ftruncate(fd, entry.size)
-                for offset, length in entry.sparse:
-                    os.lseek(fd, offset, os.SEEK_SET)
-                    for view in self.reader.source.pieces(length):
-                        _write(fd, view)
-                self.reader.taken()
+            self.reader.write_to(fd, entry)
             _dress(fd, entry)
         finally:
             os.close(fd)
@@ -265,8 +256,3 @@ def _set_xattr(where, name, value):
     except OSError as error:
         if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EINVAL):  # a file system or a kind of file without them
             raise
-
-
-def _write(fd, view):
-    while (done := os.write(fd, view)) < len(view):
-        view = view[done:]

@@ -6,6 +6,7 @@ layers, reads it: a stream may end at a header without the two zero blocks, and 
 Source: pax (POSIX.1-2008 `pax` utility, ustar and pax formats), the GNU tar manual ("Basic Tar Format", "Storing Sparse Files"), star(5) for SCHILY.
 """
 
+import os
 import struct
 from functools import lru_cache
 from zlib import adler32
@@ -137,8 +138,17 @@ class Reader:
         count, self._unread = self._unread, 0
         return self.source.pieces(count)
 
-    def taken(self):
-        """The content of the present entry was read through `source`."""
+    def write_to(self, fd, entry):
+        """Write the content of the present entry, a file, to the open file; of a sparse one only the pieces.  Raises OSError, ImageProblem."""
+        if entry.sparse is None:
+            for view in self.data():
+                _write(fd, view)
+            return
+        os.ftruncate(fd, entry.size)
+        for offset, length in entry.sparse:
+            os.lseek(fd, offset, os.SEEK_SET)
+            for view in self.source.pieces(length):
+                _write(fd, view)
         self._unread = 0
 
     def next(self):
@@ -226,6 +236,11 @@ class Reader:
             entry.size, entry.sparse, map_bytes = found
             self._unread = entry.stored = entry.stored - map_bytes
         return entry
+
+
+def _write(fd, view):
+    while (done := os.write(fd, view)) < len(view):
+        view = view[done:]
 
 
 def _full_name(name, prefix, magic, block):

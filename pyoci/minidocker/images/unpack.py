@@ -244,23 +244,11 @@ class Unpacker:
             parent = self._clear(parent, name, path)
             fd = os.open(name, _NEW_FILE, entry.mode & 0o777, dir_fd=parent)
         try:
-            if entry.sparse is None:
-                for view in self.reader.data():
-                    _write(fd, view)
-            else:
-                self._write_pieces(fd, entry)
+            self.reader.write_to(fd, entry)
             self._dress(fd, path, entry)
         finally:
             os.close(fd)
         self.facts.size += entry.size
-
-    def _write_pieces(self, fd, entry):
-        os.ftruncate(fd, entry.size)
-        for offset, length in entry.sparse:
-            os.lseek(fd, offset, os.SEEK_SET)
-            for view in self.reader.source.pieces(length):
-                _write(fd, view)
-        self.reader.taken()
 
     def _dress(self, fd, path, entry, made_so=True):
         """Owner, mode, attributes and time of an open file or folder, in the order in which none undoes another."""
@@ -443,11 +431,6 @@ class Unpacker:
         self.facts.implied = list(self.implied)
         self.facts.whiteouts = sorted(self.whiteouts)
         return self.facts
-
-
-def _write(fd, view):
-    while (done := os.write(fd, view)) < len(view):
-        view = view[done:]
 
 
 def _time(entry):
