@@ -38,6 +38,8 @@ FREESTANDING_FLAGS = [
     "-Wl,-z,norelro", "-Wall", "-Wextra", "-Wconversion", "-Werror",
 ]  # fmt: skip
 
+# The library of Python wants it, and nothing of ours does: loaded at every start it would cost 0.3 ms.
+EXPAT = "libexpat.a"
 # Those whose first phase was tried: what is missing from it is nowhere written down.
 EMBEDDED_MINORS = (11,)
 
@@ -187,8 +189,7 @@ def build_launcher(target, tree="", prefix=""):
     defines = [f"-DPYOCI_TREE={json.dumps(tree, ensure_ascii=False)}", f"-DPYOCI_PREFIX={json.dumps(prefix, ensure_ascii=False)}"]
     if pathlib.Path(target).name == "minidocker":
         defines += ['-DPYOCI_NAME="minidocker"', '-DPYOCI_MAIN="/pyoci/minidocker/__main__.py"']
-    if tree:
-        defines.append(f"-DPYOCI_MINOR={sys.version_info.minor}")
+    defines.append(f"-DPYOCI_MINOR={sys.version_info.minor}")
     return build_freestanding(NATIVE / "launcher", pathlib.Path(target), defines)
 
 
@@ -223,6 +224,11 @@ def libpython():
     return None
 
 
+def has_library(name):
+    """Whether the linker finds a file of that name."""
+    return "/" in run([*compiler(), f"-print-file-name={name}"])
+
+
 def build_interpreter(into=NATIVE):
     """Build interpreter/python3.N for the Python that runs this. Returns the names of what was built."""
     source = NATIVE / "interpreter" / "interpreter.c"
@@ -234,7 +240,8 @@ def build_interpreter(into=NATIVE):
     facts = python.stat()
     defines = [f"-DPYOCI_PYTHON_BYTES={facts.st_size}", f"-DPYOCI_PYTHON_NS={facts.st_mtime_ns}L"]
     includes = [f"-I{sysconfig.get_path('include')}", f"-I{sysconfig.get_path('platinclude')}"]
-    libraries = " ".join(sysconfig.get_config_var(name) or "" for name in ("LINKFORSHARED", "LIBS", "MODLIBS", "SYSLIBS")).split()
+    words = " ".join(sysconfig.get_config_var(name) or "" for name in ("LINKFORSHARED", "LIBS", "MODLIBS", "SYSLIBS")).split()
+    libraries = [f"-l:{EXPAT}" if word == "-lexpat" and has_library(EXPAT) else word for word in words]
 
     def build(fresh):
         run([*compiler(), *INTERPRETER_FLAGS, *WARNINGS, *includes, *defines, source, archive, *libraries, "-lm", "-o", fresh])

@@ -115,13 +115,53 @@ static PyStatus add_options(PyConfig *config, char **argv)
     return status;
 }
 
+/* Python's small objects: 3 MB in a `run`, which were 700 faults of a page, and are two of a huge page where the kernel has some. */
+enum { HUGE_BYTES = 2 << 20, ROOM_BYTES = 2 * HUGE_BYTES };
+static uintptr_t room, room_end;
+
+static void *map_memory(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+
+/* Address space that begins where a huge page can. */
+static void make_room(void)
+{
+    uintptr_t memory = (uintptr_t)map_memory(ROOM_BYTES + HUGE_BYTES);
+    if (!memory)
+        return;
+    room = (memory + HUGE_BYTES - 1) / HUGE_BYTES * HUGE_BYTES;
+    room_end = room + ROOM_BYTES;
+    madvise((void *)room, ROOM_BYTES, MADV_HUGEPAGE);
+}
+
+static void *take_arena(void *nothing, size_t bytes)
+{
+    void *arena = (void *)room;
+    (void)nothing;
+    if (bytes > room_end - room)
+        return map_memory(bytes);
+    room += bytes;
+    return arena;
+}
+
+static void free_arena(void *nothing, void *arena, size_t bytes)
+{
+    (void)nothing;
+    munmap(arena, bytes);
+}
+
 /* CPython's first phase. Returns 0 or -1. */
 static int start_core(int argc, char **argv)
 {
+    PyObjectArenaAllocator arenas = {NULL, take_arena, free_arena};
     PyPreConfig preconfig;
     PyConfig config;
     PyStatus status;
 
+    make_room();
+    PyObject_SetArenaAllocator(&arenas);
     PyPreConfig_InitIsolatedConfig(&preconfig);
     preconfig.utf8_mode = 1;
     status = Py_PreInitialize(&preconfig);

@@ -5,7 +5,8 @@
  * a link named runc) resolved already. Nothing is read from the environment: callers give none.
  *
  * The search, where BIN/pyoci is the program and PREFIX stands for BIN/.. :
- *   1. package      PREFIX/{lib,lib64}/python3.N/{site,dist}-packages/pyoci, N downwards: a virtual environment, pipx, a prefix, --user
+ *   1. package      PREFIX/{lib,lib64}/python3.N/{site,dist}-packages/pyoci, N that of the build (PYOCI_MINOR), then downwards: a virtual
+ *                   environment, pipx, a prefix, --user
  *                   PREFIX/lib/python3/dist-packages/pyoci: a Debian package
  *                   PREFIX/pyoci: pip install --target
  *   2. interpreter  PREFIX/bin/python3.N, PREFIX/bin/python3, then the same in /usr/bin and /usr/local/bin; python3 alone if N is unknown
@@ -38,7 +39,7 @@
 #define PYOCI_PREFIX ""
 #endif
 #ifndef PYOCI_MINOR
-#define PYOCI_MINOR 0
+#define PYOCI_MINOR NO_MINOR
 #endif
 
 enum { PATH_BYTES = 4096, NEWEST_MINOR = 40, OLDEST_MINOR = 11, NO_MINOR = 0, OPTIONS = 8, ENOENT = 2, ENOTDIR = 20 };
@@ -199,10 +200,13 @@ static int is_site_of(const char *library, int candidate)
 
 static int find_site_in(const char *library)
 {
-    minor = PYOCI_MINOR ? PYOCI_MINOR : NEWEST_MINOR;
-    for (int oldest = PYOCI_MINOR ? PYOCI_MINOR : OLDEST_MINOR; minor >= oldest; minor--)
-        if (is_site_of(library, minor))
-            return 1;
+    minor = PYOCI_MINOR;
+    if (minor != NO_MINOR && is_site_of(library, minor))
+        return 1;
+    if (!PYOCI_TREE[0])
+        for (minor = NEWEST_MINOR; minor >= OLDEST_MINOR; minor--)
+            if (is_site_of(library, minor))
+                return 1;
     minor = NO_MINOR;
     return is_site_of(library, NO_MINOR);
 }
@@ -211,7 +215,7 @@ static void find_site(void)
 {
     if (find_site_in("/lib") || find_site_in("/lib64"))
         return;
-    minor = PYOCI_MINOR;
+    minor = PYOCI_TREE[0] ? PYOCI_MINOR : NO_MINOR;
     cut(&site, 0);
     add(&site, prefix.bytes);
     if (!is_site())
