@@ -15,7 +15,7 @@ import marshal
 import posix
 import sys
 
-MAGIC = b"pyoci hot 9\n"  # interpreter.c knows it too, and what the head is
+MAGIC = b"pyoci hot 10\n"  # interpreter.c knows it too, and what the head is
 HEAD_BYTES = len(MAGIC) + 16
 FOLDER = __file__.rpartition("/")[0]
 FILE = f"{FOLDER}/__pycache__/hot.{sys.implementation.cache_tag}"
@@ -26,7 +26,8 @@ EXTENSIONS = ("_cffi_backend", "_json", "_sqlite3", "pyoci.native._sys")
 GROUPS = {
     "pyoci": {
         "": ("hot", "cli.main"),
-        "create": ("runtime.create",), "start": ("runtime.start",), "run": ("runtime.run",), "exec": ("runtime.exec", "runtime.foreground"),
+        "create": ("runtime.create", "seccomp.cache"), "start": ("runtime.start",), "run": ("runtime.run", "seccomp.cache"),
+        "exec": ("runtime.exec", "runtime.foreground", "seccomp.cache"),
         "kill": ("runtime.kill",), "delete": ("runtime.delete",), "state": ("runtime.inspect",),
     },
     "minidocker": {
@@ -51,9 +52,10 @@ class Finder:
     shared   {module: (absolute path, mtime_ns, size)} of EXTENSIONS, which then cost no listing of large folders
     library  the standard library's folder
     entries  {module: (path below FOLDER, mtime_ns, size, is_package, offset, length)}, read from where it begins by the first module of no group
+    are_unchanged  (rows, FOLDER, library) -> whether the sources of all rows are as they were: interpreter.c's, or the function here
     """
 
-    __slots__ = ("file", "groups", "shared", "library", "entries", "stale")
+    __slots__ = ("file", "groups", "shared", "library", "entries", "stale", "are_unchanged")
 
     def __init__(self, program, file, groups, shared, library, entries_at):
         self.file = file
@@ -62,6 +64,7 @@ class Finder:
         self.library = library
         self.entries = entries_at
         self.stale = not file
+        self.are_unchanged = are_unchanged
 
     def find_spec(self, name, path=None, target=None):
         """The spec of a module that is in the file and whose source is unchanged, or None."""
@@ -70,7 +73,7 @@ class Finder:
         if name[:6] != "pyoci." or name[:14] == "pyoci.native._" or name == "pyoci.hotfile":
             return None
         entry = self._entry(name)
-        if not entry or not self._is_unchanged(FOLDER + entry[0], entry[1], entry[2]):
+        if not entry or not is_unchanged(FOLDER + entry[0], entry[1], entry[2]):
             self.stale = True
             return None
         source = FOLDER + entry[0]
@@ -88,19 +91,10 @@ class Finder:
 
     def _extension(self, name):
         path, mtime_ns, size = self.shared[name]
-        if not self._is_unchanged(path, mtime_ns, size):
+        if not is_unchanged(path, mtime_ns, size):
+            self.stale = True
             return None
         return ModuleSpec(name, Extension, origin=path)
-
-    def _is_unchanged(self, path, mtime_ns, size):
-        try:
-            found = posix.stat(path)
-            if found.st_mtime_ns == mtime_ns and found.st_size == size:
-                return True
-        except OSError:
-            pass
-        self.stale = True
-        return False
 
     def create_module(self, spec):
         """None: the ordinary module object."""
@@ -114,7 +108,10 @@ class Finder:
         """Import what a verb imports, if all of it is in the file and unchanged; a verb without a group imports as it goes.  Returns whether."""
         at, length = self.groups.get(group, (0, 0))
         rows = marshal.loads(self.file[at : at + length]) if length else ()
-        if not rows or not all([self._is_unchanged(self._source(row[0], row[1]), row[2], row[3]) for row in rows]):
+        if not rows:
+            return False
+        if not self.are_unchanged(rows, FOLDER, self.library):
+            self.stale = True
             return False
         modules = sys.modules
         early = {}
@@ -134,14 +131,11 @@ class Finder:
                 setattr(modules[parent], leaf, module)
         return True
 
-    def _source(self, name, inner):
-        return (FOLDER if name[:5] == "pyoci" else self.library) + inner
-
     def _make(self, row):
         name, inner, _, _, is_package, _ = row
         module = sys.modules[name] = Module(name)
         space = module.__dict__
-        space["__file__"] = source = self._source(name, inner)
+        space["__file__"] = source = source_of(name, inner, FOLDER, self.library)
         space["__package__"] = name.rpartition(".")[0]
         if is_package:
             space["__package__"] = name
@@ -151,6 +145,25 @@ class Finder:
     def is_to_be_renewed(self):
         """Whether the file should be written anew (hotfile.py), now that a real verb's work is done."""
         return self.stale and not sys.dont_write_bytecode and "pyoci.native._sys" in sys.modules
+
+
+def source_of(name, inner, folder, library):
+    """A module's path, by that below its tree."""
+    return (folder if name[:5] == "pyoci" else library) + inner
+
+
+def is_unchanged(path, mtime_ns, size):
+    """Whether a file is as it was."""
+    try:
+        found = posix.stat(path)
+    except OSError:
+        return False
+    return found.st_mtime_ns == mtime_ns and found.st_size == size
+
+
+def are_unchanged(rows, folder, library):
+    """Whether the sources of a group are."""
+    return all([is_unchanged(source_of(row[0], row[1], folder, library), row[2], row[3]) for row in rows])
 
 
 class Extension:
@@ -196,7 +209,7 @@ class Rest:
         sys.path += self.path
 
 
-def start_embedded(complete, file, argv, site):
+def start_embedded(complete, are_unchanged, file, argv, site):
     """What __main__.py does, for an interpreter that has had its first phase alone (interpreter.c).
 
     Returns the Finder, or None where the ordinary interpreter is wanted.
@@ -204,6 +217,7 @@ def start_embedded(complete, file, argv, site):
     import builtins
 
     finder = Finder("pyoci", *_read(file))
+    finder.are_unchanged = are_unchanged
     rest = Rest(complete, finder.library, [FOLDER[: -len("/pyoci")], site])
     sys.argv = argv
     sys._xoptions = {"utf8": True, "pyoci_site": site}

@@ -43,6 +43,11 @@ def entry(finder=None):
             posix.write(write, b"x")
         except BrokenPipeError:
             said = "broken"
+    elif deed == "huge":
+        fd, text = posix.open("/proc/self/smaps", posix.O_RDONLY), b""
+        while more := posix.read(fd, 1 << 20):
+            text += more
+        said = str(b" hg" in text)
     else:
         said = ""
     early = "io" in sys.modules
@@ -104,6 +109,10 @@ def test_second_phase_finds_the_standard_library(folder):
 @pytest.mark.parametrize(("deed", "said"), [("codec", r"\xff"), ("frozen", "a/befbbbf1"), ("open", f"python3.{MINOR}"), ("interrupt", "interrupted"), ("pipe", "broken")])
 def test_what_the_second_phase_would_bring_is_there(folder, deed, said):
     assert do(folder, deed)[2] == said
+
+
+def test_small_objects_are_in_huge_pages_where_the_kernel_has_some(folder):
+    assert do(folder, "huge")[1:3] == ["False", str(os.path.isdir("/sys/kernel/mm/transparent_hugepage"))]
 
 
 def test_fault_of_ours_is_a_traceback(folder):

@@ -158,7 +158,7 @@ class Bench:
             "for turn in range(200): runtime.run(f'loop-{turn}', bundle)\n"
             "print((cpu() - before) / 200 * 1000, (time.perf_counter() - start) / 200 * 1000)\n"
         )
-        done = subprocess.run([sys.executable, "-c", script, f"{self.folder}/loop", str(self.plain)], capture_output=True, text=True, check=True)
+        done = subprocess.run([sys.executable, "-c", script, f"{self.folder}/loop", str(self.plain)], capture_output=True, text=True, check=True, cwd="/")
         return tuple(map(float, done.stdout.split()))
 
     def memory_kb(self):
