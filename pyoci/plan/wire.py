@@ -20,55 +20,52 @@ VERSION = 1
 RUN, DONE, TURN, FAIL, WARN, GO, CHILD = 1, 2, 3, 4, 5, 6, 7
 MAX_SLOTS = 16
 
-_pair = Struct("<II").pack
-_integer = Struct("<Q").pack
 _WORD = 2**64 - 1
-_head = Struct("<IIII").pack
 _message = Struct("<IIIiII16s")
 MESSAGE_BYTES = _message.size
 
 
 def encode(ops):
     """The operations as the bytes that init reads.  `ops`: list of plan.Op.  Raises ValueError for a NUL in a string."""
-    table_end = 16 + 8 * len(ops)
-    slots = sum(len(op.args) for op in ops)
-    pool_start = table_end + 8 * slots
-    table, args, pool = [], [], bytearray()
-    at = table_end
+    at = 16 + 8 * len(ops)
+    end = start = at + 8 * sum([len(op.args) for op in ops])
+    table, args, texts, pool = [], [], [], []
     seen = {}
     for op in ops:
-        table.append(_pair(op.number, at))
-        kinds = KINDS[op.number]
-        at += 8 * len(kinds)
-        for kind, value in zip(kinds, op.args):
+        number = op.number
+        table.append(number | at << 32)
+        at += 8 * len(op.args)
+        for kind, value in zip(KINDS[number], op.args):
             if kind == "i" or kind == "f":
-                args.append(_integer(value & _WORD))  # RLIM_INFINITY is 2**64 - 1
+                args.append(value & _WORD)  # RLIM_INFINITY is 2**64 - 1
             elif value is None:
-                args.append(b"\0\0\0\0\0\0\0\0")
-            elif kind == "b":
-                pool += bytes(-len(pool) % 8)
-                args.append(_pair(pool_start + len(pool), len(value)))
-                pool += value
+                args.append(0)
             elif kind == "s":
                 offset = seen.get(value)
                 if offset is None:
-                    offset = seen[value] = pool_start + len(pool)
-                    pool += _string(value)
-                args.append(_pair(offset, 1))
+                    offset = seen[value] = end
+                    data = value.encode("utf-8", "surrogateescape")
+                    texts.append(data)
+                    pool += (data, b"\0")
+                    end += len(data) + 1
+                args.append(offset | 1 << 32)
+            elif kind == "b":
+                gap = -end % 8
+                args.append(end + gap | len(value) << 32)
+                pool += (bytes(gap), value)
+                end += gap + len(value)
             else:
-                args.append(_pair(pool_start + len(pool), len(value)))
+                args.append(end | len(value) << 32)
                 for word in value:
-                    pool += _string(word)
-    pool += bytes(8 - len(pool) % 8)
-    size = pool_start + len(pool)
-    return b"".join((_head(MAGIC, VERSION, len(ops), size), *table, *args, bytes(pool)))
-
-
-def _string(text):
-    data = text.encode("utf-8", "surrogateescape")
-    if b"\0" in data:
+                    data = word.encode("utf-8", "surrogateescape")
+                    texts.append(data)
+                    pool += (data, b"\0")
+                    end += len(data) + 1
+    if b"\0" in b"".join(texts):
         raise ValueError("a string with a NUL byte")
-    return data + b"\0"
+    gap = 8 - (end - start) % 8
+    words = Struct(f"<{2 + len(table) + len(args)}Q")
+    return words.pack(MAGIC | VERSION << 32, len(ops) | end + gap << 32, *table, *args) + b"".join(pool) + bytes(gap)
 
 
 def message(kind, index, slots=()):

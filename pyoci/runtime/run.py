@@ -17,7 +17,7 @@ def run(root, container_id, bundle, options, warn, *, keep, no_subreaper):
         return create(root, container_id, bundle, options, warn, signals)
 
     def go_on(container, signals):
-        start(container, warn, options.environ.get("NOTIFY_SOCKET", ""), signals)
+        start(container, warn, options.environ.get("NOTIFY_SOCKET", ""), signals, is_new=True)
 
     return in_foreground(root, container_id, begin, warn, go_on, detach=options.detach, keep=keep, no_subreaper=no_subreaper)
 

@@ -3,7 +3,7 @@
 import posix
 
 from pyoci.cgroup import face
-from pyoci.errors import OperationFailed, WrongStatus
+from pyoci.errors import OperationFailed, SyscallError, WrongStatus
 from pyoci.kernel import calls
 from pyoci.plan import wire
 from pyoci.state.status import connect_gate, derive
@@ -15,20 +15,20 @@ _REFUSED = {
 }
 
 
-def start(container, warn, notify_socket="", signals=None):
+def start(container, warn, notify_socket="", signals=None, *, is_new=False):
     """Start a created container that the caller has locked.  Raises WrongStatus, OperationFailed.
 
+    `is_new`: the caller has just created it, under the same lock.
     `notify_socket`: where readiness is told to, sd_notify(3); then this waits for it.
     `signals`: calls.Signals of a caller who has blocked them.  Before the process begins, those that ask us to end make this fail; then
     all are the process's.
 
     A config without a process is created and ends when it is started, which is told (docs/decisions: start without a process).
     """
-    status = derive(container, face.frozen)
-    if status != "created":
-        raise WrongStatus(_REFUSED[status])
+    if not is_new:
+        _check_status(container)
     readiness = _readiness(container, notify_socket)
-    channel = connect_gate(container)
+    channel = _connect(container)
     try:
         calls.send(channel, wire.message(wire.GO, 0))
         posix.unlink(container.file("gate"))
@@ -50,6 +50,20 @@ def start(container, warn, notify_socket="", signals=None):
         readiness.forward(container.record, signals)
     if container.record.get("hooks", {}).get("poststart"):
         _poststart(container, signals)
+
+
+def _check_status(container):
+    status = derive(container, face.frozen)
+    if status != "created":
+        raise WrongStatus(_REFUSED[status])
+
+
+def _connect(container):
+    try:
+        return connect_gate(container)
+    except SyscallError:
+        _check_status(container)  # it has ended since
+        raise
 
 
 def _readiness(container, notify_socket):

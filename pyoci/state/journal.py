@@ -11,7 +11,7 @@ other fields are counted from the side where it is not.  Kinds:
     unit     BUS NAME DESCRIPTION                   about to be started by the systemd there; without description: another's
     process  PID START-TIME                         init
     hook     PID START-TIME                         a hook of the runtime's side, the leader of its process group
-    made     MAJOR:MINOR INODE KIND DIRECTORY/NAME  about to be made, written by init; a restore writes its own
+    made     MAJOR:MINOR INODE KIND DIRECTORY/NAME  about to be made, in no tmpfs of its own, written by init; a restore writes its own
     mount    ID                                     about to be attached on the rootfs in the host's mount namespace, by init
     complete                                        init is at its gate: what create made in the rootfs stays
     file     PATH                                   about to be made on the host (pid file)

@@ -1,7 +1,7 @@
 """What pyoci costs beside runc and crun: CPU and wall time of whole processes, interleaved, as ratios; memory of a waiting container.
 
-`make bench` writes docs/benchmarks.md.  Run as root.  Everything runs in a mount namespace of its own, where every v1
-controller is mounted, since crun before 1.9 refuses a host that lacks one of them.
+`make bench` writes docs/benchmarks.md.  Run as root.  Everything runs in a mount namespace of its own, where /run is a tmpfs, as on every host
+with an init, and every v1 controller is mounted, since crun before 1.9 refuses a host that lacks one of them.
 
     bench.py [--rounds 40] [--write docs/benchmarks.md] [--python PATH] [NAME...]
 """
@@ -31,7 +31,23 @@ AIMS = {  # (what, peer): the ratio of CPU that is wanted at most
 }  # fmt: skip
 PSS_AIM_KB = 64
 KEPT = "## Where the rest goes"  # written by hand: what a new measurement leaves as it is
+STATE = "/run/bench"
 CROWD = 500
+LOOPS = 200
+LOOP = """
+import json, resource, subprocess, sys, time
+from pyoci.api import Runtime
+runtime, bundle, count, crun = Runtime(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+def cost(deed, *whose):
+    def cpu(): return sum(one.ru_utime + one.ru_stime for one in map(resource.getrusage, whose))
+    before, start = cpu(), time.perf_counter()
+    deed()
+    return (cpu() - before) * 1000, (time.perf_counter() - start) * 1000
+for turn in range(count + 3):
+    ours = cost(lambda: runtime.run(f"loop-{turn}", bundle), resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    theirs = crun and cost(lambda: subprocess.run([*crun, "run", "--bundle", bundle, f"loop-{turn}"], check=True), resource.RUSAGE_CHILDREN)
+    if turn > 2: print(json.dumps([ours, theirs]))
+"""
 CROWD_AIM = 1.2
 
 
@@ -80,10 +96,10 @@ class Bench:
     def __init__(self, folder, rounds):
         self.folder = pathlib.Path(folder)
         self.rounds = rounds
-        self.runtimes = {"pyoci": [str(PYOCI), "--root", f"{folder}/pyoci"]}
+        self.runtimes = {"pyoci": [str(PYOCI), "--root", f"{STATE}/pyoci"]}
         for peer in PEERS:
             if shutil.which(peer):
-                self.runtimes[peer] = [shutil.which(peer), "--root", f"{folder}/{peer}"]
+                self.runtimes[peer] = [shutil.which(peer), "--root", f"{STATE}/{peer}"]
         self.plain = self._bundle("plain", None)
         self.filtered = self._bundle("filtered", json.loads(PROFILE.read_text()))
 
@@ -147,19 +163,11 @@ class Bench:
             time.sleep(0.01)
 
     def in_process(self):
-        """CPU and wall of one run within a loop of 200, in a program that has imported the library."""
-        script = (
-            "import resource, sys, time\n"
-            "from pyoci.api import Runtime\n"
-            "runtime, bundle = Runtime(sys.argv[1]), sys.argv[2]\n"
-            "runtime.run('warm', bundle)\n"
-            "def cpu(): return sum(u.ru_utime + u.ru_stime for u in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))\n"
-            "before, start = cpu(), time.perf_counter()\n"
-            "for turn in range(200): runtime.run(f'loop-{turn}', bundle)\n"
-            "print((cpu() - before) / 200 * 1000, (time.perf_counter() - start) / 200 * 1000)\n"
-        )
-        done = subprocess.run([sys.executable, "-c", script, f"{self.folder}/loop", str(self.plain)], capture_output=True, text=True, check=True, cwd="/")
-        return tuple(map(float, done.stdout.split()))
+        """[(CPU, wall)] of runs in a program that has imported the library, and of crun's, one between each two of them."""
+        crun = self.runtimes.get("crun", [])
+        done = subprocess.run([sys.executable, "-c", LOOP, f"{STATE}/loop", str(self.plain), str(LOOPS), *crun], capture_output=True, text=True, check=True, cwd="/")
+        pairs = [json.loads(line) for line in done.stdout.splitlines()]
+        return [ours for ours, _ in pairs], [theirs for _, theirs in pairs if theirs]
 
     def memory_kb(self):
         """{runtime: PSS of what a created, waiting container keeps in memory}."""
@@ -187,7 +195,7 @@ class Bench:
             subprocess.run([*command, "delete", "--force", f"lone-{turn}"], check=True)
             return cost
 
-        alone = [lone(turn) for turn in range(self.rounds)]
+        alone = [lone(turn) for turn in range(self.rounds // 2)]
         names = [f"crowd-{number}" for number in range(CROWD)]
         try:
             for name in names:
@@ -196,6 +204,7 @@ class Bench:
         finally:
             for name in names:
                 subprocess.run([*command, "delete", "--force", name], capture_output=True)
+        alone += [lone(f"y{turn}") for turn in range(self.rounds // 2)]
         return statistics.median(alone), statistics.median(among)
 
 
@@ -222,10 +231,8 @@ def report(bench, wanted):
     """The text of docs/benchmarks.md."""
     lines = []
     peers = [name for name in bench.runtimes if name != "pyoci"]
-    runs = None
     if "run" in wanted:
-        runs = bench.run(bench.plain)
-        lines += row("run", runs, peers)
+        lines += row("run", bench.run(bench.plain), peers)
     if "seccomp" in wanted:
         lines += row("run with seccomp", bench.run(bench.filtered), peers)
     if "verbs" in wanted:
@@ -234,11 +241,12 @@ def report(bench, wanted):
     text = "| what | peer | pyoci CPU ms | peer CPU ms | CPU ratio (middle half) | wall ratio (middle half) | aim (CPU) |\n|---|---|---|---|---|---|---|\n"
     text += "\n".join(lines) + "\n"
     if "loop" in wanted:
-        cpu, wall = bench.in_process()
-        text += f"\nIn process (api.Runtime, a loop of 200): {cpu:.2f} ms of CPU and {wall:.1f} ms a run"
-        if runs and "crun" in runs:
-            peer = statistics.median(one[0] for one in runs["crun"])
-            text += f"; {cpu / peer:.2f} of crun's CPU for one run (aim: {AIMS['in process', 'crun']})"
+        ours, theirs = bench.in_process()
+        cpu, wall = (statistics.median(one[index] for one in ours) for index in (0, 1))
+        text += f"\nIn process (api.Runtime, a loop of {LOOPS}): {cpu:.2f} ms of CPU and {wall:.1f} ms a run"
+        if theirs:
+            middle, low, high = ratio(ours, theirs, 0)
+            text += f"; {middle:.2f} ({low:.2f}-{high:.2f}) of crun's CPU for one run (aim: {AIMS['in process', 'crun']})"
         text += ".\n"
     if "memory" in wanted:
         sizes = bench.memory_kb()
@@ -264,24 +272,30 @@ PREFACE = """# Benchmarks
 
 `make bench` measures whole processes: CPU (user and system, children included) and wall time, pyoci and its peers in turn, the
 same bundle (`pyoci spec` with busybox `true`; for seccomp the profile bundles/profiles/docker-size.json). A ratio is the median
-of the ratios of each round, with the middle half of them. On a busy machine ratios move less than milliseconds, but they move.
+of the ratios of each round, with the middle half of them. All keep their state on a tmpfs, as /run is. On a busy machine ratios move less than
+milliseconds, but they move.
 
 """
 
 
-def private_cgroups():
-    """A mount namespace in which every v1 controller of this kernel is mounted.  Nothing to do on a cgroup2 host."""
-    if os.environ.get("PYOCI_BENCH_INSIDE") or not pathlib.Path("/sys/fs/cgroup/memory").exists():
+def private_mounts():
+    """A mount namespace with a /run of its own and, on a host with cgroup v1, every v1 controller of this kernel."""
+    if os.environ.get("PYOCI_BENCH_INSIDE"):
         return
     script = """
         set -e
-        mkdir -p "$1" && mount --rbind /sys/fs/cgroup "$1"
-        mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
-        for folder in "$1"/*; do name=$(basename "$folder"); mkdir /sys/fs/cgroup/$name; mount --rbind "$folder" /sys/fs/cgroup/$name; done
-        for name in $(awk 'NR > 1 && $4 == 1 { print $1 }' /proc/cgroups); do
-            [ -d /sys/fs/cgroup/$name ] || { mkdir /sys/fs/cgroup/$name; mount -t cgroup -o $name cgroup /sys/fs/cgroup/$name || rmdir /sys/fs/cgroup/$name; }
-        done
-        shift; exec "$@"
+        cgroups=$1
+        shift
+        mount -t tmpfs -o mode=755 tmpfs /run
+        if [ -d /sys/fs/cgroup/memory ]; then
+            mount --rbind /sys/fs/cgroup "$cgroups"
+            mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
+            for folder in "$cgroups"/*; do name=$(basename "$folder"); mkdir /sys/fs/cgroup/$name; mount --rbind "$folder" /sys/fs/cgroup/$name; done
+            for name in $(awk 'NR > 1 && $4 == 1 { print $1 }' /proc/cgroups); do
+                [ -d /sys/fs/cgroup/$name ] || { mkdir /sys/fs/cgroup/$name; mount -t cgroup -o $name cgroup /sys/fs/cgroup/$name || rmdir /sys/fs/cgroup/$name; }
+            done
+        fi
+        exec "$@"
     """
     with tempfile.TemporaryDirectory() as folder:
         os.environ["PYOCI_BENCH_INSIDE"] = "1"
@@ -295,7 +309,7 @@ def main():
     parser.add_argument("--write", help="write the report there too")
     parser.add_argument("what", nargs="*", default=["run", "seccomp", "verbs", "loop", "memory", "crowd"])
     options = parser.parse_args()
-    private_cgroups()
+    private_mounts()
     head = facts(options.rounds)
     with tempfile.TemporaryDirectory() as folder:
         text = PREFACE + head + "\n\n" + report(Bench(folder, options.rounds), options.what)

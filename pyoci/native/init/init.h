@@ -16,6 +16,8 @@ struct failure {
 	const char *text;      /* what the step was on, or what was seen; lives until the report is sent */
 };
 
+enum { MAX_FRESH = 8 };
+
 struct machine {
 	struct plan plan;
 	int channel;           /* to the runtime; after `gate`, to `start` */
@@ -27,6 +29,10 @@ struct machine {
 	int root;              /* O_PATH of the rootfs, -1 until it is open */
 	int null_device;       /* the host's /dev/null, verified */
 	int empty;             /* a hidden directory, cloned for the next one */
+	struct device {
+		uint32_t major, minor;
+	} fresh[MAX_FRESH];    /* of the tmpfs that we mounted: what is made in them goes with them, and is noted nowhere */
+	unsigned fresh_count;
 	const char *home;      /* HOME=..., or NULL */
 	char *scratch;         /* SCRATCH bytes, mapped on first use */
 	char *arena;           /* what is left of the memory that grab gives out */
@@ -62,6 +68,7 @@ int open_or_make(struct machine *m, const char *path, enum target_kind kind, uin
 /* Open the directory that holds the last name of path, made if missing; *name points into path. */
 int open_parent(struct machine *m, const char *path, const char **name);
 bool is_missing(int parent, const char *name);
+void remember_fresh(struct machine *m, int mount);
 int note_made(struct machine *m, int parent, const char *path, size_t length, const char *name, char kind);
 int stat_fd(int fd, struct statx *facts);
 bool is_device(int fd, uint32_t type, uint32_t major, uint32_t minor);

@@ -266,6 +266,8 @@ OPERATION(mount)
 	tree = new_mount(m, a->fstype_, a->source_, a->flags_, a->data_, (uint64_t)a->attr_set_, a->mode_ && covers ? target : -1);
 	if (tree < 0)
 		return -1;
+	if (text_equal(a->fstype_, "tmpfs"))
+		remember_fresh(m, tree);
 	if (a->copy_up_ && covers && copy_up(m, target, tree) < 0)
 		return -1;
 	return attach(m, tree, target, a->target_);

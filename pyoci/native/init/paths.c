@@ -75,6 +75,23 @@ bool is_missing(int parent, const char *name)
 	return CALL5(statx, parent, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &facts) == -ENOENT;
 }
 
+/* The mount is of a file system that has begun with it. */
+void remember_fresh(struct machine *m, int mount)
+{
+	struct statx facts;
+
+	if (m->fresh_count < MAX_FRESH && stat_fd(mount, &facts) == 0)
+		m->fresh[m->fresh_count++] = (struct device) { facts.stx_dev_major, facts.stx_dev_minor };
+}
+
+static bool is_fresh(const struct machine *m, const struct statx *facts)
+{
+	for (unsigned i = 0; i < m->fresh_count; i++)
+		if (m->fresh[i].major == facts->stx_dev_major && m->fresh[i].minor == facts->stx_dev_minor)
+			return true;
+	return false;
+}
+
 /*
  * Write down, before it is done, that `name` will be made in `parent`, which is the directory of `path` up to `length`: the
  * runtime removes it if the container fails to come up. Kinds: d directory, f file, n node, l link.
@@ -93,6 +110,8 @@ int note_made(struct machine *m, int parent, const char *path, size_t length, co
 		return 0;
 	if (stat_fd(parent, &facts) < 0)
 		return -EIO;
+	if (is_fresh(m, &facts))
+		return 0;
 	to = put_text(to, end, "made\t");
 	to = put_number(to, facts.stx_dev_major);
 	to = put_text(to, end, ":");
@@ -160,13 +179,39 @@ static int follow_link(int parent, char *walk, char *slash, char *rest)
 }
 
 /*
- * One walk along `walk`, making what is missing. Returns an O_PATH descriptor, an error, or -ERANGE when a dangling
- * link was replaced in `walk` by what it points at.
+ * Where a walk begins: behind the parent directory of the last name, if that exists, as it mostly does; else at the root.
+ * Returns its descriptor, or an error.
  */
-static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, uint64_t resolve)
+static int open_start(struct machine *m, char *walk, char **at)
 {
-	SCOPED_FD parent = open_in_root(m, ".", O_PATH | O_DIRECTORY, 0);
-	char *at = walk;
+	char *slash = walk + strlen(walk);
+	int fd;
+
+	while (slash > walk && slash[-1] == '/')
+		slash--;
+	while (slash > walk && slash[-1] != '/')
+		slash--;
+	if (slash > walk + 1) {
+		*--slash = 0;
+		fd = open_in_root(m, walk, O_PATH | O_DIRECTORY, 0);
+		*slash = '/';
+		if (fd >= 0) {
+			*at = slash;
+			return fd;
+		}
+	}
+	*at = walk;
+	return open_in_root(m, ".", O_PATH | O_DIRECTORY, 0);
+}
+
+/*
+ * One walk along `walk`, making what is missing. Returns an O_PATH descriptor, an error, or -ERANGE when a dangling
+ * link was replaced in `walk` by what it points at. is_new: there was nothing at the end of `walk` a moment ago.
+ */
+static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, uint64_t resolve, bool is_new)
+{
+	char *at;
+	SCOPED_FD parent = open_start(m, walk, &at);
 
 	if (parent < 0)
 		return parent;
@@ -188,7 +233,7 @@ static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, u
 				rest = NULL;
 		}
 		this_kind = rest ? TARGET_DIRECTORY : kind;
-		fd = open_in_root(m, walk, O_PATH, rest ? 0 : resolve);
+		fd = is_new && !rest ? -ENOENT : open_in_root(m, walk, O_PATH, rest ? 0 : resolve);
 		if (fd == -ENOENT) {
 			for (char *c = walk; *c; c++)
 				if (*c == '/')
@@ -227,7 +272,7 @@ int open_or_make(struct machine *m, const char *path, enum target_kind kind, uin
 		return -ENAMETOOLONG;
 	memcpy(walk, path, strlen(path) + 1);
 	for (int links = 0; links < LINKS_MAX; links++) {
-		fd = walk_and_make(m, walk, kind, resolve);
+		fd = walk_and_make(m, walk, kind, resolve, links == 0);
 		if (fd != -ERANGE)
 			return fd;
 	}
