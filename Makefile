@@ -33,7 +33,7 @@ packages-build packages-test packages-engines: packages-%:
 # --- the virtual environment -------------------------------------------------------------------------------------
 
 $(BIN)/python: | packages-build
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pyoci needs Python 3.11 or newer; make PYTHON=.PHONY: help hello mini test bench bench-engines build install recording lint names one")'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pyoci needs Python 3.11 or newer; make PYTHON=... names one")'
 	$(PYTHON) -m venv $(VENV)
 
 # What builds the wheel; --no-build-isolation then needs no second download.

@@ -45,6 +45,16 @@ def test_missing_compiler_is_one_line(tmp_path):
     assert set(said.splitlines()) == {"build: no-such-gcc: not found; install a C compiler (Debian: gcc libc6-dev python3-dev)"}
 
 
+def test_make_refuses_an_old_python_in_one_line(tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 10, 9); $2"\n')
+    python.chmod(0o755)
+    command = ["make", "-o", "packages-build", f"PYTHON={python}", f"VENV={tmp_path}/venv", f"{tmp_path}/venv/bin/python"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=places.TREE)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[0] == "pyoci needs Python 3.11 or newer; make PYTHON=... names one"
+
+
 def test_missing_libseccomp_is_a_note(tmp_path):
     (tmp_path / "cc").write_text('#!/bin/sh\ncase " $* " in *" -E "*) exit 1;; esac\nexec gcc "$@"\n')
     (tmp_path / "cc").chmod(0o755)
