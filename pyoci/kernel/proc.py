@@ -45,6 +45,12 @@ def write_file(path, data, flags=posix.O_WRONLY | posix.O_CLOEXEC, mode=0o600):
         posix.close(fd)
 
 
+def kernel_version():
+    """(major, minor) of the running kernel.  uname(2)"""
+    major, minor = posix.uname().release.split(".")[:2]
+    return int(major), int(minor[: len(minor) - len(minor.lstrip("0123456789"))])
+
+
 def in_user_namespace():
     """Whether this process is in another user namespace than the host's: then root has no privilege on the host.  user_namespaces(7)"""
     try:

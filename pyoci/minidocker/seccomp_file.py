@@ -5,6 +5,7 @@ Source: docker's documentation of seccomp profiles; config-linux.md#seccomp.
 
 import os
 
+from pyoci.kernel.proc import kernel_version
 from pyoci.minidocker import bundle_security
 from pyoci.minidocker.errors import BadRequest
 from pyoci.spec.names import CAPABILITIES
@@ -38,14 +39,9 @@ def _rule(rule):
     return made
 
 
-def _kernel():
-    release = os.uname().release.split(".")
-    return int(release[0]), int("".join(digit for digit in release[1] if digit.isdigit()) or 0)
-
-
 def _is_at_least(text):
     parts = text.split(".")
-    return len(parts) == 2 and all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts) and _kernel() >= (int(parts[0]), int(parts[1]))
+    return len(parts) == 2 and all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts) and kernel_version() >= (int(parts[0]), int(parts[1]))
 
 
 def _holds(rule, machine, capabilities):

@@ -226,6 +226,12 @@ def test_two_hundred_layers(stack, mounted, string):
     assert (rootfs.parent / "upper/f5").read_bytes() == b"new"
 
 
+def test_an_older_kernel_is_asked_for_nothing_that_it_complains_of(stack, mounted, monkeypatch):
+    monkeypatch.setattr(overlay.proc, "kernel_version", lambda: (6, 6))
+    monkeypatch.setattr(overlay.tree, "fsopen", None)
+    assert (mounted(stack([file("a", b"1")])) / "a").read_bytes() == b"1"
+
+
 def test_more_layers_than_the_kernel_takes_are_refused(tmp_path):
     with pytest.raises(MiniDockerError, match="501 layers; the kernel takes 500"):
         overlay.mount_overlay(["/"] * 501, tmp_path)

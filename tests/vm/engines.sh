@@ -1,7 +1,7 @@
 #!/bin/sh
 # dockerd and podman with their own choice of cgroup driver and AppArmor profile: pyoci beside runc.
 #
-#   tests/vm/engines.sh            as root, in a virtual machine that runs systemd with cgroup2 alone, and has docker.io, podman, runc, busybox
+#   tests/vm/engines.sh            as root, in a virtual machine that runs systemd with cgroup2 alone, and has docker.io, podman, catatonit, runc, busybox
 #
 # For a machine to throw away: it writes /etc/docker/daemon.json, /etc/containers and /usr/local/bin/pyoci. $PYOCI, by default the tree's
 # .venv/bin/pyoci, is the runtime. Each check is made with both, and must give the same output and status but for names; what both are
@@ -13,7 +13,7 @@ PYOCI=${PYOCI:-$PWD/.venv/bin/pyoci}
 cannot() { echo "cannot run here: $*" >&2; exit 2; }
 [ "$(id -u)" = 0 ] || cannot "not root"
 [ -d /run/systemd/system ] || cannot "systemd is not running"
-for program in docker dockerd podman runc busybox; do command -v $program >/dev/null || cannot "no $program"; done
+for program in docker dockerd podman catatonit runc busybox; do command -v $program >/dev/null || cannot "no $program"; done
 
 failures=0
 work=$(mktemp -d)

@@ -31,6 +31,8 @@ clean() {
 }
 trap clean EXIT
 
+complaints() { dmesg | grep -c "overlayfs: .*lowerdir+"; }
+before=$(complaints)
 md image make busybox >/dev/null || bad "an image is made offline"
 equal "a container says what it was told to" "hi" "$(md run --rm --network none busybox echo hi)"
 md run --rm --network none busybox sh -c 'exit 3' >/dev/null
@@ -91,5 +93,6 @@ fi
 equal "nothing is wrong" "nothing wrong" "$(md system check)"
 md rm web big >/dev/null
 equal "nothing is left" "" "$(ls "$work/data/containers" "$work/run/containers" 2>/dev/null | grep -v :)"
+equal "the kernel's log has no complaint of our mounts" "$before" "$(complaints)"
 
 if [ $failures = 0 ]; then echo "all held"; else echo "$failures failed"; exit 1; fi

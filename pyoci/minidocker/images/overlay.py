@@ -11,11 +11,13 @@ import errno
 import os
 
 from pyoci.errors import SyscallError, errno_text
-from pyoci.kernel import tree
+from pyoci.kernel import proc, tree
 from pyoci.minidocker.errors import MiniDockerError
 from pyoci.minidocker.images.rootless import in_user_namespace
 
 MAX_LAYERS = 500  # OVL_MAX_STACK
+# An older one writes into its log that it knows no such option, a line a mount.
+SINCE_LOWERDIR_ADD = (6, 7)
 PAGE_BYTES = 4095
 # fsconfig(2) takes strings of less than 256 bytes; the option string splits at commas and colons, and undoes backslashes.
 STRING_BYTES = 255
@@ -38,7 +40,7 @@ def mount_overlay(lowers, target, upper="", work="", volatile=False, string=Fals
     flags = (["volatile"] if volatile and upper else []) + (["userxattr"] if in_user_namespace() else [])
     with contextlib.ExitStack() as stack:
         try:
-            if not string and _by_calls(stack, lowers, target, upper, work, flags):
+            if not string and proc.kernel_version() >= SINCE_LOWERDIR_ADD and _by_calls(stack, lowers, target, upper, work, flags):
                 return
             _by_string(stack, lowers, target, upper, work, flags)
         except SyscallError as error:
@@ -81,8 +83,7 @@ def _forget_volatile(work):
 def _by_calls(stack, lowers, target, upper, work, flags):
     """Whether it could be mounted this way.
 
-    An older overlayfs takes every option and refuses them all in the end (Linux 6.4 and before), or does not know this one (6.5, 6.6): EINVAL alone
-    can't be told from a fault of ours, which mount(2) will meet too.
+    Not where there are no such calls.  EINVAL alone does not say what is wrong, which mount(2) will meet too.
     """
     try:
         context = tree.fsopen("overlay")
