@@ -101,7 +101,7 @@ def _but(folder, word):
 def text(name=DEFAULT):
     """The default profile.  Needs no file of /etc/apparmor.d, so that it is the same on every host.
 
-    Files, network and capabilities are open, since mounts, namespaces and the bounding set decide on those; mount, pivot_root and profiles to change to
+    Files, capabilities and all but two families of sockets are open, since mounts, namespaces and the bounding set decide on those; mount, pivot_root and profiles to change to
     are not named, and so are forbidden.
     """
     read_only = [
@@ -115,6 +115,7 @@ def text(name=DEFAULT):
         # kill and stop come from the host, or from a runtime that has a profile for itself
         *(f"signal (receive) peer={peer}" for peer in ("unconfined", "runc", "crun", "pyoci")),
         f"signal (send, receive) peer={name}", f"ptrace (trace, read, tracedby, readby) peer={name}",
+        *(f"deny network {family}" for family in ("alg", "vsock")),  # which the system call filter can't see in a 32-bit program's socketcall(2)
         *(f"deny {path} wkl" for path in read_only),
         *(f"deny {path} rwklx" for path in hidden),
     ]  # fmt: skip

@@ -55,6 +55,8 @@ WITH_CAPABILITY = {
 NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)  # Linux, 32 bits, the same with UNAME26, "which one have I?"
 AF_ALG, AF_VSOCK = 38, 40
+FAMILIES = ((0, AF_ALG), (AF_ALG + 1, AF_VSOCK), (AF_VSOCK + 1, 64))  # from, to; the kernel has 46 of them
+INT_BITS = 0xFFFFFFFF
 EPERM, ENOSYS = 1, 38
 
 
@@ -63,12 +65,27 @@ def _allow(name, index, operator, value, value_two=None):
     return {"names": [name], "action": "SCMP_ACT_ALLOW", "args": [argument if value_two is None else {**argument, "valueTwo": value_two}]}
 
 
+def _blocks(first, end):
+    """(mask, value) of the blocks of numbers with a common beginning that first to end - 1 are made of, in the bits of an int."""
+    while first < end:
+        size = first & -first or 1 << 31
+        while first + size > end:
+            size >>= 1
+        yield INT_BITS & -size, first
+        first += size
+
+
+def _sockets():
+    """Of the families' 64 bits the kernel looks at an int's alone: rules that compare them all are passed by whoever sets a higher one."""
+    return [_allow("socket", 0, "MASKED_EQ", mask, value) for family in FAMILIES for mask, value in _blocks(*family)]
+
+
 def default_profile(capabilities):
     """linux.seccomp for a container with these capabilities.  config-linux.md#seccomp"""
     more = sorted({name for capability in capabilities for name in WITH_CAPABILITY.get(capability, "").split()})
     rules = [{"names": ALLOWED + more, "action": "SCMP_ACT_ALLOW"}]
     rules += [_allow("personality", 0, "EQ", number) for number in PERSONALITIES]
-    rules += [_allow("socket", 0, "LT", AF_ALG), _allow("socket", 0, "EQ", AF_ALG + 1), _allow("socket", 0, "GT", AF_VSOCK)]
+    rules += _sockets()
     if "CAP_SYS_ADMIN" not in capabilities:
         rules.append(_allow("clone", 0, "MASKED_EQ", NAMESPACE_FLAGS, 0))
         # Its flags are in memory, where no filter can look: with ENOSYS the C library takes clone.

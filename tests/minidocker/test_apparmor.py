@@ -170,6 +170,10 @@ def test_what_is_the_containers_own_is_not(path):
     assert not _denied(path)
 
 
+def test_families_that_a_filter_can_not_see_in_socketcall_are_denied():
+    assert {"  deny network alg,", "  deny network vsock,"} < set(apparmor.text().splitlines())
+
+
 @pytest.mark.needs("apparmor_parser")
 def test_parser_takes_the_profile(tmp_path):
     done = subprocess.run(["apparmor_parser", "--skip-kernel-load", "--skip-cache", "--stdout"], input=apparmor.text().encode(), capture_output=True, check=False)

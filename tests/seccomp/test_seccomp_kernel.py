@@ -11,6 +11,7 @@ import threading
 
 import pytest
 
+from pyoci.minidocker.seccomp import default_profile
 from pyoci.seccomp import program
 
 pytestmark = [
@@ -88,6 +89,13 @@ def test_docker_size_profile_looks_at_the_family_of_a_socket(family, answer):
     # Type 99 does not exist: what the filter lets through fails in the kernel's own way.
     (got,) = answers(PROFILE, (SOCKET, family, 99, 0))
     assert got == answer or (answer != -errno.EPERM and got in (-errno.EINVAL, -errno.EAFNOSUPPORT))
+
+
+@pytest.mark.parametrize("above", [0, 1 << 32, 0xFFFFFFFF << 32], ids=["int", "a bit above", "all bits above"])
+def test_default_of_minidocker_looks_at_the_family_as_the_kernel_does(above):
+    # Type 99 does not exist: EPERM is the filter's.
+    found = answers(default_profile(()), *((SOCKET, above | family, 99, 0) for family in range(48)))
+    assert [family for family, got in enumerate(found) if got == -errno.EPERM] == [38, 40]
 
 
 def test_errno_is_the_one_asked_for():
