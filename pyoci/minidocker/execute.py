@@ -165,8 +165,13 @@ def _detached(container, exec_id, process):
     link = monitor.connect(container.live)
     try:
         if link is None or not link.say(monitor.DEED, name.encode()):
+            if link:
+                link.receive()  # it may have no place for us
             raise Conflict(f"Container {container.id} is not running")
-        if not calls.poll([(answer, calls.POLLIN), (link.fileno(), calls.POLLIN)], DETACH_MS).get(answer):
+        ready = calls.poll([(answer, calls.POLLIN), (link.fileno(), calls.POLLIN)], DETACH_MS)
+        if answer not in ready:
+            if ready:
+                link.receive()
             raise MiniDockerError(f"container {container.short_id}: the process was not started in {DETACH_MS // 1000} s, or the container ended")
         status, _, text = os.read(answer, 4096).decode("utf-8", "replace").partition(" ")
         if text:
@@ -188,10 +193,10 @@ def carry_out_detached(store, container_id, name):
     One with a terminal keeps this process as the keeper of its master.  Returns "".
     """
     container = containers.get(store, container_id)
-    path = f"{container.live}/{name}"
-    with open(path, encoding="utf-8", errors="surrogateescape") as file:
-        process = json.load(file)
-    answer = os.open(f"{path}.said", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        process, answer = _taken(f"{container.live}/{name}")
+    except FileNotFoundError:  # who asked has given up
+        return ""
     master = -1
     try:
         if process["terminal"]:
@@ -200,7 +205,7 @@ def carry_out_detached(store, container_id, name):
             runtime_of(store, container).exec(container.id, process, detach=True)
         os.write(answer, b"0 ")
     except PyociError as error:
-        os.write(answer, f"{getattr(error, 'exit_status', 125)} {error}".encode("utf-8", "replace"))
+        os.write(answer, f"{getattr(error, 'exit_status', 125)} {error}".encode("utf-8", "replace")[:4096])
     finally:
         os.close(answer)
     if master >= 0:
@@ -208,6 +213,17 @@ def carry_out_detached(store, container_id, name):
             while os.read(master, 65536):
                 pass
     return ""
+
+
+def _taken(path):
+    """(the process object, a descriptor of the FIFO) that somebody left here; he may have been killed since, so he is not waited for, and his files go now."""
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        process = json.load(file)
+    answer = os.open(f"{path}.said", os.O_RDWR | os.O_CLOEXEC)
+    for one in (path, f"{path}.said"):
+        with contextlib.suppress(OSError):
+            os.unlink(one)
+    return process, answer
 
 
 def _exec_on_terminal(store, container, process, name):

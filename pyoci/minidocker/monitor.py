@@ -8,10 +8,11 @@ import _socket
 import os
 
 from pyoci.kernel import calls
-from pyoci.minidocker.errors import MiniDockerError
+from pyoci.minidocker.errors import Conflict, MiniDockerError
 
 ATTACH, INPUT, EOF, RESIZE, SETTLED, TIMER, DEED, QUIT = b"A", b"I", b"E", b"R", b"S", b"T", b"D", b"Q"
-OUT, ERR, LOGGED, EXIT = b"O", b"e", b"N", b"X"
+OUT, ERR, LOGGED, EXIT, FULL = b"O", b"e", b"N", b"X", b"F"
+CLIENTS = 64
 WANTS_OUT, WANTS_ERR, WANTS_IN, WANTS_OWNING, WANTS_LOGGED, WANTS_RECORDED = 1, 2, 4, 8, 16, 32
 PACKET_BYTES = 16384
 HIGHEST = (1 << 31) - 1
@@ -53,13 +54,15 @@ class Link:
         return self.say(ATTACH, bytes([wants]))
 
     def receive(self):
-        """(kind, bytes) of the next packet; (b"", b"") when the monitor is gone."""
+        """(kind, bytes) of the next packet; (b"", b"") when the monitor is gone.  Raises Conflict where it has no place for us."""
         for _ in range(2):  # ECONNRESET is told once, when it ended with words of ours unread; what it said last comes after it
             try:
                 packet = self.socket.recv(PACKET_BYTES + 1)
-                return packet[:1], packet[1:]
             except ConnectionResetError:
                 continue
+            if packet[:1] == FULL:
+                raise Conflict(f"{CLIENTS} commands are attached to the container or wait for it: no more can")
+            return packet[:1], packet[1:]
         return b"", b""
 
     def wait_exit(self):

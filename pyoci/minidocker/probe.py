@@ -14,10 +14,9 @@ from pyoci.kernel import calls
 from pyoci.minidocker import containers, execute
 from pyoci.minidocker.errors import NotFound
 from pyoci.minidocker.health import OUTPUT_BYTES, STARTING, Check, judge
-from pyoci.minidocker.relay import leave
 from pyoci.minidocker.show import moment
 
-SIGKILL = 9
+SIGKILL, SIGSTOP = 9, 19
 
 
 def probe(store, container_id):
@@ -55,7 +54,10 @@ def _record(store, container, check, result, began_ns):
 
 
 def run_check(store, container, check):
-    """(exit code, output) of the command; -1 after its time limit, when all of it is killed.  However much it writes, OUTPUT_BYTES are kept."""
+    """(exit code, output) of the command; -1 after its time limit, when all of it is killed.  However much it writes, OUTPUT_BYTES are kept.
+
+    Its output is a pipe that it has both ends of: whom it leaves behind dies of no SIGPIPE, and nobody of ours has to stay and read for him, check after check.
+    """
     reader, writer = os.pipe2(os.O_CLOEXEC)
     child = os.fork()
     if child == 0:
@@ -69,8 +71,6 @@ def run_check(store, container, check):
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         if not is_over:
             return -1, f"Health check exceeded timeout ({check.timeout_ns / 10**9:g}s)"
-        if calls.poll([(reader, calls.POLLHUP)], 0).get(reader, 0) & calls.POLLHUP == 0:
-            leave([reader])
         return (code if 0 <= code < 256 else -1), output.decode("utf-8", "replace")
     finally:
         os.close(pidfd)
@@ -100,7 +100,8 @@ def _in_child(store, container, check, output):
         calls.subreaper(1)
         process = execute.process_of(container, {"Cmd": check.argv})
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        code = execute.with_streams(store, container, process, {0: null, 1: output, 2: output})
+        both = os.open(f"/proc/self/fd/{output}", os.O_RDWR | os.O_CLOEXEC)
+        code = execute.with_streams(store, container, process, {0: null, 1: both, 2: both})
     except PyociError as error:
         os.write(output, str(error).encode("utf-8", "replace"))
         code = getattr(error, "exit_status", 125)
@@ -110,6 +111,8 @@ def _in_child(store, container, check, output):
 
 def _kill_family(pid):
     """Kill a process's children, and then it: the check itself is a child of the one that called the runtime."""
+    os.kill(pid, SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # from here on it reaps none of them, so that their pids stay theirs
     for thread in os.listdir(f"/proc/{pid}/task"):
         with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
             for child in file.read().split():

@@ -12,6 +12,7 @@ import time
 from pyoci.errors import PyociError
 from pyoci.kernel import calls
 from pyoci.minidocker import containers, monitor, prepare
+from pyoci.minidocker.errors import Conflict
 from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.start import runtime_of
 
@@ -228,8 +229,11 @@ def finish(store, container, link=None):
         return settle(store, container)
     try:
         link.attach(monitor.WANTS_OWNING)
-        told = link.wait_exit()
+        told = None
+        with contextlib.suppress(Conflict):  # too many others wait for the end: so we don't
+            told = link.wait_exit()
         if told is None:
+            wait_gone(container.pid, container.pid_started)
             return settle(store, container)
         settles, status = told
         if not settles:

@@ -1,17 +1,19 @@
 """The monitor: the log's form and rotation, its clients, the terminal, health checks, and what it costs."""
 
+import contextlib
 import json
 import os
 import pathlib
 import socket
 import subprocess
+import time
 
 import pytest
 from minidocker_place import RUN, TIMEOUT_S, Typist
 
 from pyoci.minidocker import containers, monitor
 from pyoci.minidocker.attach import DETACHED, DetachKeys, parse_keys
-from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.errors import BadRequest, Conflict
 from pyoci.minidocker.health import Check, judge
 
 pytestmark = pytest.mark.needs("root")
@@ -183,6 +185,43 @@ def test_input_ends_with_its_giver_only_where_it_is_asked_for(place):
         assert place.engine.wait(container_id) == status
 
 
+def test_container_ends_though_others_go_on_writing(place):
+    """Without a pid namespace its first process leaves others behind: three who write lines faster than one can log them."""
+    command = ("sh", "-c", "read x; busybox yes & busybox yes & busybox yes & busybox usleep 200000; exit 3")
+    container_id = place.up(*command, OpenStdin=True, PidMode="host", LogConfig={"Config": {"max-size": "1m"}})
+    container = place.get(container_id)
+    link = monitor.connect(container.live)
+    link.attach(monitor.WANTS_OUT | monitor.WANTS_IN)
+    link.say(monitor.INPUT, b"go\n")
+    place.until(lambda: not container.is_process_alive())
+    seen, kind = 0, monitor.OUT
+    while kind == monitor.OUT:
+        kind, data = link.receive()
+        seen += len(data)
+        assert seen < 8 << 20
+        if seen % (64 * monitor.PACKET_BYTES) == 0:
+            time.sleep(0.02)
+    assert (kind, monitor.read_exit(data)) == (monitor.EXIT, (False, 3))
+    link.close()
+
+
+def test_who_comes_too_many_is_told(place):
+    container_id = place.up("sleep", "1000")
+    links = [monitor.connect(place.get(container_id).live) for _ in range(monitor.CLIENTS)]
+    for link in links:
+        link.attach(0)
+    place.engine.exec(container_id, {"Cmd": ["true"]})
+    with pytest.raises(Conflict, match="^64 commands are attached to the container or wait for it: no more can$"):
+        place.engine.wait(container_id)
+    with pytest.raises(Conflict, match="no more can$"):
+        place.engine.exec(container_id, {"Cmd": ["true"]}, detach=True)
+    place.engine.stop(container_id, timeout_s=0)
+    assert place.get(container_id).status == "exited"
+    for link in links:
+        assert link.wait_exit() == (False, 137)
+        link.close()
+
+
 # --- a terminal
 
 
@@ -240,6 +279,23 @@ def test_detached_exec_with_a_terminal_keeps_it(place):
     place.until(lambda: seen.exists() and seen.read_text())
     assert seen.read_text().startswith("/dev/pts/")
     assert any("sleep 1000" in row[-1] and row[-2] for row in place.engine.top("web")["Processes"])
+
+
+def test_detached_exec_waits_for_no_caller_that_was_killed(place):
+    container_id = place.up("sleep", "1000")
+    done = place.command("""
+    from pyoci.minidocker import containers, execute
+    container = containers.find(engine.store, sys.argv[4])
+    path = f"{container.live}/exec-0"
+    with open(path, "w") as file:
+        json.dump(execute.process_of(container, {"Cmd": ["touch", "/made"]}), file)
+    os.mkfifo(f"{path}.said")
+    assert execute.carry_out_detached(engine.store, container.id, "exec-0") == ""
+    assert execute.carry_out_detached(engine.store, container.id, "exec-0") == ""  # his files are gone
+    """, container_id)
+    assert (done.returncode, done.stderr) == (0, "")
+    place.until(pathlib.Path(place.get(container_id).rootfs, "made").exists)
+    assert not [name for name in os.listdir(place.get(container_id).live) if name.startswith("exec-")]
 
 
 def test_detach_keys_are_found_wherever_they_are_split():
@@ -304,6 +360,30 @@ def test_check_may_leave_a_process_behind(place):
     lives = pathlib.Path(place.get(container_id).rootfs, "lives")
     place.until(lambda: lives.exists() and lives.unlink() is None)
     place.until(lives.exists)
+
+
+def children_of_monitor(place, container_id):
+    """The command lines of what a container's monitor has to reap."""
+    found = []
+    pid = place.get(container_id).monitor
+    for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            found.append(pathlib.Path(f"/proc/{child}/cmdline").read_bytes().decode().replace("\0", " ").strip())
+    return found
+
+
+def test_checks_leave_no_process_of_ours_behind(place):
+    script = "busybox sleep 1000 & exit 0"
+    container_id = place.up("sleep", "2000", Healthcheck={"Test": ["CMD-SHELL", script], "Interval": 1_000_000})
+    place.until(lambda: len(place.engine.inspect(container_id)["State"]["Health"]["Log"]) > 2)
+    assert not [line for line in children_of_monitor(place, container_id) if "minidocker-monitor" in line]
+
+
+def test_interval_may_be_longer_than_a_clock_counts(place):
+    container_id = place.up("sleep", "1000", Healthcheck={"Test": ["CMD", "true"], "Interval": (1 << 63) - 1})
+    assert place.engine.exec(container_id, {"Cmd": ["true"]}, detach=True) == 0  # the monitor has gone round meanwhile
+    assert not place.engine.inspect(container_id)["State"]["Health"]["Log"]
+    assert not [line for line in children_of_monitor(place, container_id) if " health " in line]
 
 
 def test_failures_in_the_start_period_do_not_count():

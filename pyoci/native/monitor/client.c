@@ -42,6 +42,8 @@ static void give_room(int fd, int bytes)
 
 void client_add(int fd, unsigned char wants)
 {
+	char full = TELL_FULL;
+
 	for (struct client *client = clients; client < clients + CLIENTS; client++)
 		if (client->fd < 0) {
 			*client = (struct client){.fd = fd, .wants = wants};
@@ -50,6 +52,7 @@ void client_add(int fd, unsigned char wants)
 			give_room(fd, ROOM_BYTES);
 			return;
 		}
+	send_two(fd, &full, "", 0);
 	close_fd(fd);
 }
 

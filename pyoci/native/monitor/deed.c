@@ -1,6 +1,7 @@
 /* Starting MiniDocker for what takes a decision: `COMMAND... NAME ID`.  What it prints, "NAME MILLISECONDS", is what it wants to be started for next. */
 #include "monitor.h"
 
+#define LONGEST_MS (1LL << 40) /* 35 years, in nanoseconds still far from what 64 bits hold */
 enum { SIGCHLD_ = 17, SIG_SETMASK_ = 2, WORDS = 64 };
 
 struct deed deed = {.reply = -1};
@@ -80,9 +81,9 @@ void timer_set(const char *text, size_t length)
 	timer_name[at] = 0;
 	if (!at || at >= length || text[at] != ' ')
 		return;
-	for (at++; at < length && text[at] >= '0' && text[at] <= '9' && wait_ms < (1LL << 40); at++)
+	for (at++; at < length && text[at] >= '0' && text[at] <= '9' && wait_ms < LONGEST_MS; at++)
 		wait_ms = wait_ms * 10 + (text[at] - '0');
-	timer_at = now_ns() + wait_ms * MS;
+	timer_at = now_ns() + (wait_ms < LONGEST_MS ? wait_ms : LONGEST_MS) * MS;
 }
 
 void deed_ended(void)

@@ -215,6 +215,7 @@ static void container_ended(int status)
 	timer_at = 0;
 	if (console >= 0)
 		take_console(); /* so short a life that the terminal has not been fetched yet */
+	streams_ended();
 	phase = DRAINING;
 	clients_make_room();
 }
@@ -256,7 +257,7 @@ static void reap(void)
 	while (CALL3(read, signals, record, sizeof record) > 0)
 		;
 	while ((pid = CALL4(wait4, -1, &status, WNOHANG_, 0)) > 0) {
-		if (pid == container_pid)
+		if (pid == container_pid && !has_ended) /* later it may be an orphan's, born with that pid */
 			container_ended(status);
 		else if (pid == deed.pid)
 			deed_ended();

@@ -38,6 +38,7 @@ enum {
 	TELL_OUT = 'O',
 	TELL_ERR = 'e',
 	TELL_LOGGED = 'N', /* the log has grown */
+	TELL_FULL = 'F',   /* there are CLIENTS already; the connection ends */
 	TELL_EXIT = 'X',   /* "SETTLE STATUS": 1 if this client is to settle, and the exit status */
 };
 enum { WANTS_OUT = 1, WANTS_ERR = 2, WANTS_IN = 4, WANTS_OWNING = 8, WANTS_LOGGED = 16, WANTS_RECORDED = 32 };
@@ -70,10 +71,13 @@ struct stream {
 	size_t end;    /* bytes in the buffer */
 	size_t logged; /* of them, in the log */
 	int64_t retry_ns; /* a terminal nobody holds: when to look again */
+	size_t owed; /* after the container's end: what may have been written before it, at most */
 	unsigned char bytes[CHUNK];
 };
 extern struct stream streams[STREAMS];
 void streams_prepare(void);
+/* The container has ended: what others go on writing is not waited for. */
+void streams_ended(void);
 void stream_read(struct stream *stream);
 /* The chunk is with all clients: make room. */
 void stream_taken(struct stream *stream);

@@ -1,6 +1,8 @@
 /* The container's standard streams, or the master of its terminal. */
 #include "monitor.h"
 
+enum { F_GETPIPE_SZ_ = 1032, TERMINAL_BYTES = 1 << 20 }; /* a terminal's buffers are below that */
+
 struct stream streams[STREAMS];
 int stdin_fd = -1;
 int stdin_closing;
@@ -76,13 +78,31 @@ void stream_close(struct stream *stream)
 	stream->end = stream->logged = 0;
 }
 
+void streams_ended(void)
+{
+	for (struct stream *stream = streams; stream < streams + STREAMS; stream++) {
+		long room = CALL3(fcntl, stream->fd, F_GETPIPE_SZ_, 0);
+
+		stream->owed = room > 0 ? (size_t)room : TERMINAL_BYTES;
+	}
+}
+
+/* How much to read at once; 0 when all is read that can have been written before the container's end. */
+static size_t room_for(const struct stream *stream)
+{
+	size_t room = CHUNK - stream->end;
+
+	return has_ended && room > stream->owed ? stream->owed : room;
+}
+
 void stream_read(struct stream *stream)
 {
 	size_t from = stream->end;
-	long count = CALL3(read, stream->fd, stream->bytes + from, CHUNK - from);
+	long count = CALL3(read, stream->fd, stream->bytes + from, room_for(stream));
 
 	stream->retry_ns = 0;
 	if (count > 0) {
+		stream->owed -= has_ended ? (size_t)count : 0;
 		stream->end += (size_t)count;
 		log_lines(stream);
 		clients_pass(stream, from);
