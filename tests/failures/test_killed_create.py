@@ -300,6 +300,33 @@ def test_killed_create_leaves_no_mount_point_in_a_volume_of_the_host(volumes, py
     support.assert_unchanged(before)
 
 
+@pytest.fixture
+def beside_own(bundle, tmp_path):
+    """The bundle, with mount points in a tmpfs of its own, and in a volume that is a tmpfs of the host."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    support.mount("tmpfs", disk, "tmpfs", 0, "")
+    bundle.mount("/own").mount("/own/in/ner").mount("/data", "bind", disk, "bind").mount("/data/new/place")
+    yield bundle
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_create_that_fails_leaves_no_mount_point_in_a_tmpfs_of_the_host(beside_own, pyoci, tmp_path):
+    beside_own.process["args"] = ["no-such-program"]
+    beside_own.write()
+    before = support.snapshot(tmp_path)
+    pyoci.fails("create", "--bundle", beside_own.path, pyoci.new_id())
+    shutil.rmtree(pyoci.root)
+    support.assert_unchanged(before)
+
+
+def test_what_goes_with_a_tmpfs_of_its_own_is_not_noted(beside_own, pyoci):
+    name = half_made(beside_own, pyoci)
+    made = {made_name for *_rest, made_name in trail(pyoci, name).made}
+    pyoci.ok("delete", "--force", name)
+    assert made & {"own", "in", "ner", "data", "new", "place"} == {"own", "data", "new", "place"}
+
+
 def test_mount_point_in_a_volume_is_kept_once_the_container_came_up_or_it_is_filled(volumes, pyoci, tmp_path):
     pyoci.ok("delete", "--force", pyoci.start(volumes))
     assert (tmp_path / "volume" / "new" / "place").is_dir()
