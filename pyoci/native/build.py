@@ -69,13 +69,17 @@ def run(command, **keywords):
     return done.stdout
 
 
-def is_fresh(target, sources):
-    """Whether the target is newer than every source and than this file."""
+def is_fresh(target, sources, installed=()):
+    """Whether the target is newer than every source and than this file, and was built after the last change to `installed`.
+
+    What a package brings bears the time of its own build, which may be long before it came here.
+    """
     try:
         built_ns = target.stat().st_mtime_ns
     except FileNotFoundError:
         return False
-    return all(source.stat().st_mtime_ns < built_ns for source in [*sources, pathlib.Path(__file__)])
+    changed_ns = [file.stat().st_mtime_ns for file in [*sources, pathlib.Path(__file__)]] + [file.stat().st_ctime_ns for file in installed]
+    return max(changed_ns) < built_ns
 
 
 def replace_with(target, build):
@@ -235,7 +239,7 @@ def build_interpreter(into=NATIVE):
     target = pathlib.Path(into) / "interpreter" / f"python3.{sys.version_info.minor}"
     python = pathlib.Path(os.path.realpath(sys.executable))
     archive = libpython()
-    if not archive or is_fresh(target, [source, archive, python]):
+    if not archive or is_fresh(target, [source], [archive, python]):
         return []
     facts = python.stat()
     defines = [f"-DPYOCI_PYTHON_BYTES={facts.st_size}", f"-DPYOCI_PYTHON_NS={facts.st_mtime_ns}L"]

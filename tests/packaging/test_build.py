@@ -39,6 +39,15 @@ def test_build_makes_everything_and_then_nothing(tmp_path):
     assert run_build(tmp_path)[1] == "nothing to build\n"
 
 
+def test_what_a_package_replaced_is_built_for_anew(tmp_path):
+    target, installed = tmp_path / "target", tmp_path / "python"
+    target.touch()
+    installed.touch()
+    os.utime(installed, ns=(0, 0))
+    assert build.is_fresh(target, [installed])
+    assert not build.is_fresh(target, [], [installed])
+
+
 def test_missing_compiler_is_one_line(tmp_path):
     status, _output, said = run_build(tmp_path, "--only-freestanding", CC="no-such-gcc")
     assert status == 1
