@@ -8,7 +8,7 @@ import os
 
 from pyoci.kernel import calls
 from pyoci.minidocker import monitor
-from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.errors import BadRequest, MiniDockerError
 
 DETACHED, LEFT = -1, -2  # by the keys; by a third ^C
 INSISTING = 3
@@ -16,7 +16,12 @@ DEFAULT_KEYS = "ctrl-p,ctrl-q"
 POLLOUT = 4
 SIGINT, SIGPIPE, SIGTERM, SIGCHLD, SIGURG, SIGXFSZ, SIGWINCH = 2, 13, 15, 17, 23, 25, 28
 KEPT = (SIGPIPE, SIGCHLD, SIGURG, SIGXFSZ)
+STREAM_NAMES = {1: "standard output", 2: "standard error"}
 _CONTROL = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
+
+
+class Unwritten(MiniDockerError):
+    """What the container writes can't be passed on: nobody reads the pipe any more, the disk is full."""
 
 
 def parse_keys(text):
@@ -138,11 +143,10 @@ class Attachment:
         self._stdin_open = stdin
         self._pending = b""  # input that the monitor can't take yet
         self._pending_eof = False
-        self._closed = set()  # our outputs that nobody reads any more
         self._asked_to_end = 0
 
     def run(self):
-        """Stay until the end.  Returns (whether we are to settle, exit status), None where the monitor died, DETACHED or LEFT."""
+        """Stay until the end.  Returns (whether we are to settle, exit status), None where the monitor died, DETACHED or LEFT.  Raises Unwritten."""
         terminal = Terminal() if self.tty and self._stdin_open else None
         try:
             if self.tty:
@@ -187,16 +191,13 @@ class Attachment:
         return None if not kind else False
 
     def _show(self, fd, data):
-        if fd in self._closed:
-            return
         while data:
             try:
                 data = data[os.write(fd, data) :]
             except BlockingIOError:  # a terminal that somebody else made so
                 calls.poll([(fd, POLLOUT)])
-            except OSError:
-                self._closed.add(fd)
-                return
+            except OSError as error:
+                raise Unwritten(f"write {STREAM_NAMES[fd]}: {error.strerror}") from error
 
     def _take_input(self):
         """Read what was typed.  True if it detaches."""

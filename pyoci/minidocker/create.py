@@ -9,6 +9,7 @@ from pyoci.minidocker import bundle, containers
 from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound
 from pyoci.minidocker.judge import judge, judge_merged
 from pyoci.minidocker.paths import Roots  # noqa: F401 - for whoever makes an Engine
+from pyoci.minidocker.runtimes import check_runtime
 
 
 class Created:
@@ -109,8 +110,8 @@ def create(store, body, name="", *, runtime="", pull="missing", platform="", pro
     warnings += _platform_warning(image, platform)
     made = merge(body, image.config.get("config") or {})
     host = made["HostConfig"] = dict(body.get("HostConfig") or {})
-    if runtime:
-        host["Runtime"] = runtime
+    if runtime or host.get("Runtime"):
+        host["Runtime"] = check_runtime(host.get("Runtime") or runtime)
     judge_merged(made)
     if not bundle.command(made):
         raise BadRequest("no command specified", hint="the image names none: give one after the image's name")

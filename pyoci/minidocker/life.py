@@ -72,7 +72,7 @@ def run_attached(store, ref, *, detach_keys="", sig_proxy=True, warn=None, wants
             keys=keys if wants & monitor.WANTS_IN else b"", signals=signals,
         )  # fmt: skip
         try:
-            return conclude(store, container, started.link, client.run())
+            return conclude(store, container, started.link, _stay(container, client))
         finally:
             started.link.close()
     finally:
@@ -99,17 +99,31 @@ def attach_to(store, ref, *, stdin=True, detach_keys="", sig_proxy=True):
         container.event_alone("attach")
         pid = container.pid if sig_proxy and not tty else 0
         client = attach.Attachment(link, pid=pid, stdin=stdin, tty=tty, keys=keys, signals=signals)
-        return conclude(store, container, link, client.run())
+        return conclude(store, container, link, _stay(container, client))
     finally:
         signals.close()
         link.close()
 
 
+def _stay(container, client):
+    """What the client was told.  Where it can't write, the container goes on without it, as docker's does: who feeds a pipe to `head` must not wait for ever."""
+    try:
+        return client.run()
+    except attach.Unwritten as error:
+        _note_leaving(container)
+        error.hint = f"container {container.name} is left to itself; 'minidocker rm -f {container.name}' ends it"
+        raise
+
+
+def _note_leaving(container):
+    with contextlib.suppress(PyociError):
+        container.event_alone("detach")
+
+
 def conclude(store, container, link, told):
     """What follows when a foreground client was told the end.  Returns the exit status, or DETACHED."""
     if told in (attach.DETACHED, attach.LEFT):
-        with contextlib.suppress(PyociError):
-            container.event_alone("detach")
+        _note_leaving(container)
         return told
     if told is not None and not told[0]:
         return told[1]

@@ -4,11 +4,13 @@
 Source: docker-run(1), --volume, --device, --dns, --add-host; config.md.
 """
 
+import errno
 import json
 import os
 import stat
 
 from pyoci.kernel.proc import read_file
+from pyoci.kernel.tree import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, open_below
 from pyoci.minidocker import apparmor, bundle, bundle_mounts, bundle_security, containers, users
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError
 from pyoci.minidocker.images.rootless import in_user_namespace
@@ -35,6 +37,7 @@ def prepare(store, container, warn=None):
     volatile = bool(container.host.get("AutoRemove"))
     layers.mount(store, container.chain, container.folder, container.rootfs, volatile)
     try:
+        make_volumes(container)
         facts = gather(store, container, warn)
         config = bundle.make(container.body, facts)
         folder = f"{container.folder}/bundle"
@@ -261,6 +264,38 @@ def resolv_conf(host, shares_network):
 
 
 # --- binds and devices
+
+
+def make_volumes(container):
+    """The folders of anonymous volumes, where the image has none: /a of `-v /a` and of an image's VOLUME.  Raises MiniDockerError."""
+    asked = [mount["Target"] for mount in bundle_mounts.requested(container.host) if mount["Type"] == "volume"]
+    for target in [*(container.body.get("Volumes") or {}), *asked]:
+        try:
+            _make_folder(container.rootfs, target)
+        except OSError as error:
+            raise MiniDockerError(f"volume {target}: {error.strerror}") from error
+
+
+def _make_folder(rootfs, target):
+    """A folder of the container and those above it, as the container's links lead."""
+    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    above = os.dup(root)
+    try:
+        parts = [part for part in target.split("/") if part not in ("", ".")]
+        for number, name in enumerate(parts):
+            path = os.fsencode("/".join(parts[: number + 1]))
+            found = open_below(root, path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+            if found == -errno.ENOENT:
+                os.mkdir(name, 0o755, dir_fd=above)
+                os.chmod(name, 0o755, dir_fd=above)  # whatever the umask is
+                found = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+            if found < 0:
+                raise OSError(-found, os.strerror(-found))
+            os.close(above)
+            above = found
+    finally:
+        os.close(above)
+        os.close(root)
 
 
 def find_binds(host):

@@ -52,6 +52,27 @@ def open_runtime(path, root, warn=None):
     return Pyoci(root, warn) if path in ("", "pyoci") else Program(path, root)
 
 
+def check_runtime(path):
+    """A runtime as a container's record names it: from any folder.  Raises MiniDockerError where there is no such program."""
+    import os
+
+    if path in ("", "pyoci"):
+        return path
+    program_of(path)
+    return os.path.abspath(path) if "/" in path else path
+
+
+def program_of(path):
+    """The program of a path or a name on PATH.  Raises MiniDockerError where there is none."""
+    import os
+    import shutil
+
+    found = shutil.which(path)
+    if not found:
+        raise MiniDockerError(f"runtime {path}: no such program", hint="--runtime takes a path or a name on PATH")
+    return os.path.realpath(found)
+
+
 class Pyoci:
     """pyoci.api, in this process."""
 
@@ -127,17 +148,13 @@ class Pyoci:
 
 
 class Program:
-    """A program that takes runc's command line."""
+    """A program that takes runc's command line.  It is looked for when it is called: what does not run can be seen and removed after the program is gone."""
 
     def __init__(self, path, root):
         import os
-        import shutil
 
-        found = shutil.which(path)
-        if not found:
-            raise MiniDockerError(f"runtime {path}: no such program", hint="--runtime takes a path or a name on PATH")
-        self.name = os.path.basename(found)
-        self._path = os.path.realpath(found)
+        self.name = os.path.basename(path)
+        self._path = path
         self._root = f"{root}.{self.name}"
 
     def _run(self, *words, **more):
@@ -146,7 +163,7 @@ class Program:
         import tempfile
 
         with tempfile.NamedTemporaryFile() as log:
-            command = [self._path, "--root", self._root, "--log", log.name, "--log-format", "json", *words]
+            command = [program_of(self._path), "--root", self._root, "--log", log.name, "--log-format", "json", *words]
             given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **more}
             done = subprocess.run(command, check=False, restore_signals=True, **given)
             if done.returncode and not more.get("is_process"):

@@ -6,6 +6,7 @@ import pathlib
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -252,6 +253,79 @@ def test_third_interrupt_leaves_a_program_that_goes_on(docker):
         assert process.wait(TIMEOUT_S) == 1
     assert docker.prints("ps", "--filter", "name=deaf", "--format", "{{.State}}") == "running\n"
     docker("rm", "-f", "deaf")
+
+
+@pytest.fixture
+def full():
+    """A file that takes nothing."""
+    with open("/dev/full", "wb") as file:
+        yield file
+
+
+def attempt(docker, *words, stdout):
+    """(status, standard error) of a call whose output is this file."""
+    environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": docker.place.roots.data, "MINIDOCKER_RUN": docker.place.roots.run}
+    runtime = ["--runtime", docker.place.runtime] if docker.place.runtime else []
+    with (docker.folder / "err").open("w+") as err:
+        done = subprocess.run([PROGRAM, *runtime, *words], stdin=subprocess.DEVNULL, stdout=stdout, stderr=err, env=environment, timeout=TIMEOUT_S, check=False)
+    return done.returncode, (docker.folder / "err").read_text()
+
+
+def test_run_into_a_pipe_that_nobody_reads_leaves_the_container_to_itself(docker):
+    reader, writer = os.pipe()
+    os.close(reader)
+    status, err = attempt(docker, "run", "--name", "chatty", "--network", "none", "busybox", "sh", "-c", "while :; do echo y; sleep 0.02; done", stdout=writer)
+    os.close(writer)
+    assert (status, err) == (125, "minidocker: write standard output: Broken pipe\n  container chatty is left to itself; 'minidocker rm -f chatty' ends it\n")
+    assert docker.prints("ps", "--filter", "name=chatty", "--format", "{{.State}}") == "running\n"
+    docker("rm", "-f", "chatty")
+
+
+def test_output_of_run_that_cannot_be_written_is_no_success(docker, full):
+    status, err = attempt(docker, "run", "--rm", "--network", "none", "--name", "lost", "busybox", "echo", "hi", stdout=full)
+    assert (status, err.splitlines()[0]) == (125, "minidocker: write standard output: No space left on device")
+    docker.place.until(lambda: docker.prints("ps", "-aq", "--filter", "name=lost") == "", "the end of the container")
+
+
+@pytest.mark.parametrize("words", [["logs", "web"], ["logs", "-f", "web"], ["events", "--since", "1h", "--until", "0s"], ["ps"], ["run", "-d", "--network", "none", "busybox", "true"]])
+def test_full_disk_below_the_output_is_one_line(docker, full, words):
+    status, err = attempt(docker, *words, stdout=full)
+    assert (status, err.removeprefix("two\n")) == (125, "minidocker: write standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("words", [["-v", "/new/place"], ["--mount", "type=volume,dst=/new/../new/place"]])
+def test_anonymous_volume_is_a_folder(docker, words):
+    assert docker.run(*words, "busybox", "stat", "-c", "%a %u %F", "/new/place") == (0, "755 0 directory\n", "")
+
+
+def test_volume_over_a_file_is_refused(docker):
+    assert docker.run("-v", "/etc/passwd/x", "busybox", "true") == (125, "", "minidocker: volume /etc/passwd/x: Not a directory\n")
+
+
+def test_volume_of_the_image_is_a_folder_and_no_link_leads_out(docker, tmp_path):
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image/link").symlink_to(tmp_path)
+    docker.prints("image", "make", "-c", 'VOLUME ["/link/data"]', "-c", 'CMD ["/nothing"]', str(tmp_path / "image"), "volumes")
+    assert docker.run("volumes")[0] == 125  # in the container nothing is where the link leads
+    assert os.listdir(tmp_path) == ["image"]
+
+
+def test_runtime_that_is_not_there_is_refused_before_anything_is_made(docker):
+    before = docker.prints("ps", "-aq")
+    said = "minidocker: runtime nosuch: no such program\n  --runtime takes a path or a name on PATH\n"
+    assert docker.run("--runtime", "nosuch", "busybox", "true") == (125, "", said)
+    assert docker.prints("ps", "-aq") == before
+
+
+def test_container_can_be_removed_after_its_runtime(docker, needs, tmp_path):
+    needs("runc")
+    (tmp_path / "other").symlink_to(shutil.which("runc"))
+    status, _, err = docker("create", "--name", "orphan", "--network", "none", "--runtime", str(tmp_path / "other"), "busybox", "true")
+    assert (status, err) == (0, "")
+    (tmp_path / "other").unlink()
+    assert docker("start", "orphan")[0] == 125
+    assert docker("system", "check") == (0, "nothing wrong\n", "")
+    assert docker("rm", "orphan") == (0, "orphan\n", "")
 
 
 def typed(docker, words, feed):

@@ -118,6 +118,14 @@ def test_mount_is_read():
     }  # fmt: skip
     assert values.mount("type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=1770")["TmpfsOptions"] == {"SizeBytes": 1 << 20, "Mode": 0o1770}
     assert values.mount('type=bind,"source=/a,b",target=/c')["Source"] == "/a,b"
+    assert values.mount("type=BIND,src=/a,dst=/b,bind-nonrecursive,consistency=cached")["BindOptions"] == {"NonRecursive": True}
+
+
+def test_source_with_a_dot_is_from_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert [values.volume(text) for text in (".:/src:ro", "./a:/b", "../a:/b")] == [f"{tmp_path}:/src:ro", f"{tmp_path}/a:/b", f"{tmp_path.parent}/a:/b"]
+    assert [values.volume(text) for text in ("/a:/b", "name:/b", "/b")] == ["/a:/b", "name:/b", "/b"]
+    assert values.mount("type=bind,src=./a,dst=/b")["Source"] == f"{tmp_path}/a"
 
 
 @pytest.mark.parametrize("text", ["type=bind,source=/a", "type=npipe,target=/a", "type=bind,target=/a,wrong=1", "type=tmpfs,target=/t,tmpfs-mode=9"])
@@ -154,7 +162,7 @@ def test_wrong_ulimit_is_refused(text):
 
 @pytest.mark.parametrize("text", ["sometimes", "always:3", "on-failure:x", "on-failure:-1"])
 def test_wrong_restart_policy_is_refused(text):
-    with pytest.raises(BadRequest):
+    with pytest.raises(BadRequest, match=f'^invalid restart policy "{text}"'):
         values.restart_policy(text)
 
 

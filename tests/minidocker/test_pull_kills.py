@@ -131,7 +131,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_recorded(own_mounts, roots, liar
             pull(store, f"{liar.name}/me/app")
         text = str(caught.value)
         assert text.startswith(words) and text.endswith("No space left on device (ENOSPC)") and "\n" not in text, text
-        assert caught.value.hint == "free some space, or name another folder with --root"
+        assert caught.value.hint == "free some space; --data-root names another folder for images and containers"
         assert records.all_images(store) == []
         assert os.listdir(roots.layers) == [] if os.path.isdir(roots.layers) else True
     finally:

@@ -35,6 +35,7 @@ GROUPS = {
         Option("user", "u", TEXT, "user or uid[:group or gid]"),
         Option("entrypoint", "", TEXT, "program to run instead of the image's entrypoint"),
         Option("restart", "", TEXT, "no, on-failure[:N], always or unless-stopped"),
+        Option("runtime", "", TEXT, "another OCI runtime's path, such as /usr/sbin/runc"),
         Option("init", "", FLAG, "run an init that forwards signals and reaps processes"),
         Option("hostname", "h", TEXT, "host name in the container"),
         Option("domainname", "", TEXT, "NIS domain name in the container"),
@@ -132,8 +133,8 @@ HOST_KEYS = {
     "blkio-weight": "BlkioWeight", "cgroup-parent": "CgroupParent", "read-only": "ReadonlyRootfs", "privileged": "Privileged",
     "cap-add": "CapAdd", "cap-drop": "CapDrop", "security-opt": "SecurityOpt", "group-add": "GroupAdd",
     "device-cgroup-rule": "DeviceCgroupRules", "pid": "PidMode", "ipc": "IpcMode", "uts": "UTSMode", "userns": "UsernsMode",
-    "cgroupns": "CgroupnsMode", "rm": "AutoRemove", "init": "Init", "volume": "Binds", "add-host": "ExtraHosts", "dns": "Dns",
-    "dns-search": "DnsSearch", "dns-option": "DnsOptions",
+    "cgroupns": "CgroupnsMode", "rm": "AutoRemove", "init": "Init", "add-host": "ExtraHosts", "dns": "Dns",
+    "dns-search": "DnsSearch", "dns-option": "DnsOptions", "runtime": "Runtime",
 }  # fmt: skip
 CONFIG_KEYS = {
     "hostname": "Hostname", "domainname": "Domainname", "user": "User", "workdir": "WorkingDir", "stop-signal": "StopSignal",
@@ -146,7 +147,7 @@ HEALTH_KEYS = {
 LATER = ("publish", "publish-all", "network-alias", "ip", "mac-address", "link")
 # Flag to a key of HostConfig, and what reads each of its words.
 READ_LISTS = {
-    "ulimit": ("Ulimits", values.ulimit), "device": ("Devices", values.device), "mount": ("Mounts", values.mount),
+    "volume": ("Binds", values.volume), "ulimit": ("Ulimits", values.ulimit), "device": ("Devices", values.device), "mount": ("Mounts", values.mount),
     "blkio-weight-device": ("BlkioWeightDevice", values.weight_device),
     "device-read-bps": ("BlkioDeviceReadBps", values.rate_device), "device-write-bps": ("BlkioDeviceWriteBps", values.rate_device),
     "device-read-iops": ("BlkioDeviceReadIOps", lambda text: values.rate_device(text, values.number)),

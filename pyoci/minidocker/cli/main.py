@@ -91,6 +91,15 @@ def entry(finder):
     os._exit(status)
 
 
+def _is_output_stuck():
+    """Whether it is our output that could not be written: what was to be is held still, and fails again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
+
+
 def _unwritten(error):
     from pyoci.minidocker.errors import MiniDockerError
 
@@ -126,6 +135,11 @@ def main(words, prepare=None):
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
+    except OSError as error:
+        if not _is_output_stuck():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still held goes nowhere, and nothing more is said of it
+        return fail(name, _unwritten(error))
     except PyociError as error:
         if call and call.settings["debug"]:
             from traceback import format_exception  # cold: only with --debug

@@ -3,6 +3,8 @@
 Source: docker-run(1); Go's time.ParseDuration and strconv as documented.
 """
 
+import os
+
 from pyoci.minidocker.errors import BadRequest
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -151,10 +153,24 @@ def restart_policy(text):
     name, colon, count = text.partition(":")
     if name not in ("", "no", "always", "unless-stopped", "on-failure") or (colon and name != "on-failure"):
         raise BadRequest(f'invalid restart policy "{text}"; no, always, unless-stopped, on-failure or on-failure:N')
-    retries = number(count) if colon else 0
+    try:
+        retries = number(count) if colon else 0
+    except BadRequest as error:
+        raise BadRequest(f'invalid restart policy "{text}": {error}') from error
     if retries < 0:
         raise BadRequest(f'invalid restart policy "{text}": the count cannot be negative')
     return {"Name": name or "no", "MaximumRetryCount": retries}
+
+
+def volume(text):
+    """A word of Binds: /a:/b:ro, whose source may be written from here, `.:/src`."""
+    source, colon, rest = text.partition(":")
+    return f"{_from_here(source)}:{rest}" if colon else text
+
+
+def _from_here(source):
+    """docker takes ./a, ../a and `.` for folders; a plain name is a volume's."""
+    return os.path.abspath(source) if source.startswith(".") else source
 
 
 def mount(text):
@@ -164,9 +180,10 @@ def mount(text):
         key, equals, value = word.partition("=")
         key = key.strip().lower()
         fields[MOUNT_ALIASES.get(key, key)] = value if equals else "true"
-    made = {"Type": fields.pop("type", "volume"), "Target": fields.pop("target", "")}
+    made = {"Type": fields.pop("type", "volume").lower(), "Target": fields.pop("target", "")}
     if "source" in fields:
-        made["Source"] = fields.pop("source")
+        made["Source"] = _from_here(fields.pop("source"))
+    fields.pop("consistency", "")  # of Docker Desktop
     if "readonly" in fields:
         made["ReadOnly"] = switch(fields.pop("readonly"), "readonly")
     if made["Type"] not in ("bind", "volume", "tmpfs"):
@@ -185,6 +202,8 @@ MOUNT_ALIASES = {"src": "source", "dst": "target", "destination": "target", "ro"
 def _add_mount_options(made, fields, text):
     if made["Type"] == "bind":
         options = {"Propagation": fields.pop("bind-propagation", "")}
+        if "bind-nonrecursive" in fields:
+            options["NonRecursive"] = switch(fields.pop("bind-nonrecursive"), "bind-nonrecursive")
         if "bind-recursive" in fields:
             options["NonRecursive"] = fields.pop("bind-recursive") == "disabled"
         if "bind-create-src" in fields:

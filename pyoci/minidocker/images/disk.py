@@ -9,7 +9,7 @@ import errno
 from pyoci.errors import errno_text
 from pyoci.minidocker.errors import MiniDockerError
 
-FULL = "free some space, or name another folder with --root"
+FULL = "free some space; --data-root names another folder for images and containers"
 
 
 @contextlib.contextmanager
