@@ -48,6 +48,19 @@ def test_init_that_goes_on_as_another_process_is_placed_in_its_cgroups(pyoci, op
         assert str(record["pid"]) in pathlib.Path(directory, "cgroup.procs").read_text().split()
 
 
+@pytest.mark.needs("strace")
+def test_mount_point_that_another_makes_at_the_same_moment_is_taken(pyoci, bundle, tmp_path):
+    """Two containers that start with one volume, both with a mount in it: here the kernel says to init's first try that the other was first."""
+    (tmp_path / "volume").mkdir()
+    bundle.mount("/volume", "bind", tmp_path / "volume", "bind")
+    bundle.mount("/volume/inner")
+    bundle.shell("echo >/volume/inner/file")
+    injected = ("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=mkdirat", "-e", "inject=mkdirat:error=EEXIST:when=1")
+    done = subprocess.run([*injected, *pyoci.command("run", "--bundle", bundle.path, pyoci.new_id())], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert os.listdir(tmp_path / "volume") == ["inner"]
+
+
 @pytest.fixture
 def successor():
     """successor(pid): a process of the host's that gets that number, once it is free."""

@@ -205,8 +205,8 @@ static int open_start(struct machine *m, char *walk, char **at)
 }
 
 /*
- * One walk along `walk`, making what is missing. Returns an O_PATH descriptor, an error, or -ERANGE when a dangling
- * link was replaced in `walk` by what it points at. is_new: there was nothing at the end of `walk` a moment ago.
+ * One walk along `walk`, making what is missing. Returns an O_PATH descriptor, an error, or -ERANGE when another walk is
+ * wanted: a dangling link was replaced in `walk` by what it points at, or something came meanwhile. is_new: there was nothing at the end of `walk` a moment ago.
  */
 static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, uint64_t resolve, bool is_new)
 {
@@ -247,6 +247,11 @@ static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, u
 				if (resolve & RESOLVE_NO_SYMLINKS)
 					return -ELOOP;
 				error = follow_link(parent, walk, slash, rest);
+				if (error == -EINVAL || error == -ENOENT) { /* no link: somebody made it meanwhile, and perhaps took it away */
+					if (rest)
+						*at = '/';
+					return -ERANGE;
+				}
 				return error < 0 ? error : -ERANGE;
 			}
 			if (error < 0)
