@@ -7,6 +7,7 @@ import lzma
 import os
 import subprocess
 import threading
+import zlib
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,14 @@ def test_whatever_comes_is_unpacked_or_refused(noise, kind, at):
             read(data)
         except ImageProblem as error:
             assert "\n" not in str(error)
+
+
+def test_xz_with_a_dictionary_larger_than_memory_should_be_is_refused():
+    packed = bytearray(PACKED["xz"])
+    packed[16] = 36  # a gigabyte: xz-file-format 5.3.1
+    packed[20:24] = zlib.crc32(packed[12:20]).to_bytes(4, "little")
+    with pytest.raises(ImageProblem, match="^xz: memory usage limit exceeded$"):
+        read(bytes(packed))
 
 
 # --- zstd, by Python's module where it is installed, and by the program

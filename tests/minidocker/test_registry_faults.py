@@ -1,5 +1,6 @@
 """Registries that misbehave: what can be mended is, and all else is one clear line that leaves nothing but bytes to go on with."""
 
+import io
 import json
 import os
 import socket
@@ -10,7 +11,7 @@ import registry_place
 from registry_place import Liar, MadeImage, an_image, cut_after, says
 from tars import archive, file
 
-from pyoci.minidocker.errors import MiniDockerError, NotFound
+from pyoci.minidocker.errors import MiniDockerError, NotFound, RegistryProblem
 from pyoci.minidocker.images import auth, records, registry, transport
 from pyoci.minidocker.images.check import check
 from pyoci.minidocker.images.content import digest_of
@@ -385,6 +386,30 @@ def test_a_token_over_plain_http_is_refused(store, liar, tmp_path):
     logged_in(tmp_path, liar.name)
     liar.always("GET", "/v2/", bearer("http://registry.test/token"))
     assert failure(store, liar) == "HOST: names 'http://registry.test/token' for tokens, which is no place with TLS"
+
+
+def elsewhere(tmp_path, liar):
+    """The liar by a name that is no loopback's, and may be spoken with all the same."""
+    host = f"registry.test:{liar.server_address[1]}"
+    (tmp_path / "config.json").write_text(json.dumps({"insecure-registries": [host]}))
+    return host
+
+
+def test_a_token_is_not_fetched_from_this_machine_for_a_registry_elsewhere(store, liar, names, tmp_path):
+    host = elsewhere(tmp_path, liar)
+    with Liar() as other:
+        liar.always("GET", "/v2/", bearer(f"http://{other.name}/token"))
+        assert failure(store, liar, host=host) == f"{host}: sends us for a token to {other.name}, which is this machine"
+        assert other.log == []
+
+
+def test_an_upload_does_not_go_to_this_machine_for_a_registry_elsewhere(liar, names, tmp_path):
+    host = elsewhere(tmp_path, liar)
+    with Liar() as other:
+        liar.always("POST", "/uploads/", says(202, Location=f"http://{other.name}/x"))
+        with pytest.raises(RegistryProblem, match=f"^{host}: sends us with the upload to {other.name}, which is this machine$"):
+            registry.Registry(host, "me/app").upload(digest_of(b"x"), lambda: io.BytesIO(b"x"), 1)
+        assert other.log == []
 
 
 def test_a_refresh_token_is_not_redirected(store, liar, tmp_path):

@@ -225,6 +225,7 @@ BROKEN = {
     "pax negative size": (pax(b"11 size=-1\n"), "size is no number"),
     "pax time": (pax(b"12 mtime=1x\n"), "mtime is no time"),
     "pax nul": (pax(b"12 path=a\0b\n"), "a NUL byte"),
+    "pax nul of an attribute": (pax(records(b"SCHILY.xattr.a\0b=x")), "a NUL byte in the name of an extended attribute"),
     "pax base64": (pax(b"29 LIBARCHIVE.xattr.user.a=!\n"), "no base64"),
     "sparse format": (pax(b"22 GNU.sparse.major=2\n"), "unknown sparse format"),
     "sparse without size": (pax(b"22 GNU.sparse.map=0,1\n"), "GNU.sparse.size is no number"),
@@ -265,6 +266,42 @@ def test_whatever_comes_is_read_or_refused(noise, at, value):
                     b"".join(reader.data())
         except ImageProblem as error:
             assert "\n" not in str(error)
+
+
+def meta(kind, text):
+    """A header that describes the next one."""
+    info = tarfile.TarInfo("PaxHeader")
+    info.type, info.size = kind, len(text)
+    return info.tobuf(tarfile.USTAR_FORMAT) + text + bytes(-len(text) % 512)
+
+
+def different(number):
+    """600 kB of records that no other number has."""
+    return records(b"%d=" % number + b"x" * 600_000)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [meta(b"x", different(1)) + meta(b"x", different(2)), meta(b"g", different(1)) + meta(b"g", different(2)), meta(b"L", bytes(600_000)) * 2],
+    ids=["of one entry", "of all", "long names"],
+)
+def test_descriptions_are_limited_all_together(data):
+    with pytest.raises(ImageProblem, match=r"^tar: headers that describe the next one have 1200\d\d\d bytes$"):
+        list(Reader(io.BytesIO(data + WHOLE)))
+
+
+def test_global_descriptions_may_replace_each_other_for_ever():
+    assert len(list(Reader(io.BytesIO(meta(b"g", different(1)) * 3 + WHOLE)))) == 2
+
+
+@pytest.mark.parametrize("body", [b"0" * 2048, b"5\n" + b"0" * 2048], ids=["count", "map"])
+def test_a_map_of_endless_lines_is_refused_before_it_fills_the_memory(body):
+    text = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n28 GNU.sparse.realsize=1000\n"
+    stream = io.BytesIO(pax(text)[: -len(archive(file("f", b"1")))] + archive(file("f", body)))
+    reader = Reader(stream)
+    with pytest.raises(ImageProblem, match="the sparse map does not end"):
+        list(reader)
+    assert reader.source.offset < 3 * 512 + 1024
 
 
 def test_a_map_without_end_is_refused_before_it_fills_the_memory():

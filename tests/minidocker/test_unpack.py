@@ -231,6 +231,13 @@ def test_too_many_bytes_are_refused_before_they_are_written(top):
     assert os.listdir(top) == []
 
 
+def test_files_that_are_mostly_holes_are_limited_too(top):
+    hole = {"pax_headers": {"GNU.sparse.size": str(1 << 20), "GNU.sparse.map": ""}}
+    put(top, file("a", **hole), file("b", **hole))
+    with pytest.raises(ImageProblem, match="^layer: its files have more than 2097151 bytes$"):
+        put(top, file("c", **hole), file("d", **hole), limits=Limits(max_size=(2 << 20) - 1))
+
+
 def test_size_counts_files_and_links_that_are_left(top):
     facts = put(top, folder("d"), file("d/a", b"12345"), symlink("d/l", "/"), hardlink("d/b", "d/a"), file("d"), file("e", b"123"), symlink("m", "e"), file("e", b"1"))
     assert facts.size == 2

@@ -126,7 +126,7 @@ def _machine(kind):
         return bz2.BZ2Decompressor()
     import lzma
 
-    return lzma.LZMADecompressor(lzma.FORMAT_XZ)
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, zstd.MEMORY_BYTES)
 
 
 def _errors(kind):

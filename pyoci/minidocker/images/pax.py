@@ -108,6 +108,8 @@ def _xattrs(pax):
         elif key.startswith("SCHILY.xattr."):
             found[key[13:]] = value
     found.pop("", None)
+    if any("\0" in name for name in found):
+        raise ImageProblem("tar: a NUL byte in the name of an extended attribute")
     return found or None
 
 

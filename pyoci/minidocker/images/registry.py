@@ -13,7 +13,7 @@ from pyoci.minidocker.errors import ImageProblem, MiniDockerError, RegistryProbl
 from pyoci.minidocker.images import auth, documents
 from pyoci.minidocker.images.content import digest_of, split_digest
 from pyoci.minidocker.images.reference import DEFAULT_REGISTRY
-from pyoci.minidocker.images.transport import AGAIN, Cut, Transport, drain, split_url
+from pyoci.minidocker.images.transport import AGAIN, Cut, Transport, drain, is_loopback, split_url
 
 DOCKER_HUB = "registry-1.docker.io"
 MAX_MANIFEST_BYTES = 4 << 20
@@ -110,6 +110,7 @@ class Registry:
             raise RegistryProblem(f"{self.registry}: names {words['realm'][:200]!r} for tokens, which is no address")
         if realm.scheme == "http" and not self.transport.host(realm.netloc).plain_allowed:
             raise RegistryProblem(f"{self.registry}: names {words['realm']!r} for tokens, which is no place with TLS")
+        self._refuse_this_machine(realm.netloc, "for a token")
         wanted = {"service": words.get("service", ""), "scope": self._scope(words)}
         query = [*urllib.parse.parse_qsl(realm.query), *((key, value) for key, value in wanted.items() if value)]
         headers, method, body = {}, "GET", None
@@ -133,6 +134,11 @@ class Registry:
         except (ValueError, KeyError, AttributeError, RecursionError):
             pass
         raise RegistryProblem(f"{realm.netloc}: a token that can't be read")
+
+    def _refuse_this_machine(self, name, what):
+        """A registry elsewhere can't send us to this host's own services."""
+        if is_loopback(name) and not is_loopback(self.host):
+            raise RegistryProblem(f"{self.registry}: sends us {what} to {name}, which is this machine")
 
     def _scope(self, words):
         if not self.repository:
@@ -295,6 +301,7 @@ class Registry:
             raise RegistryProblem(f"{self.registry}: wants the upload at {location[:200]!r}")
         if target.scheme == "http" and not self.transport.host(target.netloc).plain_allowed:
             raise RegistryProblem(f"{self.registry}: wants the upload at {target.netloc} without TLS")
+        self._refuse_this_machine(target.netloc, "with the upload")
         query = f"{target.query}&" if target.query else ""
         return target.netloc, f"{target.path}?{query}digest={urllib.parse.quote(digest, safe='')}"
 

@@ -7,6 +7,7 @@ from pyoci.minidocker.errors import ImageProblem
 from pyoci.minidocker.images.pax import SPARSE_MAP, decimal, number, shown
 
 MAX_PIECES = 1 << 20
+LINE_BYTES = 31  # of the map: what decimal() takes, and the end of the line
 BLOCK = 512
 
 
@@ -54,8 +55,9 @@ def _map_in_data(source, entry):
     """The map of format 1.0: decimal lines at the start of the data, filled up to a whole block."""
     blocks = []
     lines, wanted = 0, None
+    most = BLOCK  # its first line, the count, is in the first block
     while wanted is None or lines < wanted:
-        if BLOCK * (len(blocks) + 1) > entry.stored + -entry.stored % BLOCK:
+        if BLOCK * (len(blocks) + 1) > min(entry.stored + -entry.stored % BLOCK, most):
             raise ImageProblem(f"tar: {shown(entry.name)}: the sparse map does not end")
         blocks.append(source.take(BLOCK))
         lines += blocks[-1].count(b"\n")
@@ -63,6 +65,7 @@ def _map_in_data(source, entry):
             count = decimal(blocks[0].split(b"\n", 1)[0], "sparse map")
             _judge_count(count, entry)
             wanted = 1 + 2 * count
+            most = LINE_BYTES * wanted + BLOCK
     text = b"".join(blocks).split(b"\n", wanted)
     numbers = [decimal(line, "sparse map") for line in text[1:wanted]]
     return list(zip(numbers[::2], numbers[1::2], strict=True)), BLOCK * len(blocks)

@@ -126,6 +126,7 @@ class Reader:
     def __init__(self, stream):
         self.source = Source(stream)
         self._global = {}
+        self._described = 0
         self._unread = 0
         self._padding = 0
 
@@ -155,6 +156,7 @@ class Reader:
         """The next entry, or None at the end.  Raises ImageProblem."""
         self._finish()
         pax, long_name, long_link = {}, None, None
+        self._described = 0
         while True:
             block = self._header()
             if block is None:
@@ -167,6 +169,8 @@ class Reader:
                 pax = parse_pax(self._meta(fields), pax)
             elif kind == _PAX_GLOBAL:
                 self._global = parse_pax(self._meta(fields), self._global)
+                self._described = 0
+                _judge_meta(sum(len(key) + len(value) for key, value in self._global.items()))
             elif kind == _LONG_NAME:
                 long_name = self._meta(fields).split(b"\0", 1)[0]
             elif kind == _LONG_LINK:
@@ -195,8 +199,10 @@ class Reader:
 
     def _meta(self, fields):
         size = number(fields[4], "size")
-        if not 0 <= size <= MAX_META_BYTES:
+        if size < 0:
             raise ImageProblem(f"tar: a header that describes the next one has {size} bytes")
+        self._described += size
+        _judge_meta(self._described)
         data = self.source.take(size)
         self.source.skip(-size % BLOCK)
         return data
@@ -236,6 +242,12 @@ class Reader:
             entry.size, entry.sparse, map_bytes = found
             self._unread = entry.stored = entry.stored - map_bytes
         return entry
+
+
+def _judge_meta(size):
+    """What describes one entry, in however many headers, and what describes all."""
+    if size > MAX_META_BYTES:
+        raise ImageProblem(f"tar: headers that describe the next one have {size} bytes")
 
 
 def _write(fd, view):

@@ -47,10 +47,11 @@ _OF_THE_ARCHIVE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOENT, errno.ENOTDIR,
 
 
 class Limits:
-    """How much one layer may be.  max_ratio: unpacked to packed bytes, asked above free_bytes (compress.py)."""
+    """How much one layer may be.  max_bytes: what is stored; max_size: with holes; max_ratio: unpacked to packed bytes, asked above free_bytes (compress.py)."""
 
-    def __init__(self, max_bytes=256 << 30, max_entries=10_000_000, max_ratio=250, free_bytes=1 << 30):
+    def __init__(self, max_bytes=256 << 30, max_entries=10_000_000, max_ratio=250, free_bytes=1 << 30, max_size=1 << 52):
         self.max_bytes = max_bytes
+        self.max_size = max_size  # of 500 layers the sum is still a number for SQLite
         self.max_entries = max_entries
         self.max_ratio = max_ratio
         self.free_bytes = free_bytes
@@ -249,6 +250,8 @@ class Unpacker:
         finally:
             os.close(fd)
         self.facts.size += entry.size
+        if self.facts.size > self.limits.max_size:
+            raise ImageProblem(f"layer: its files have more than {self.limits.max_size} bytes")
 
     def _dress(self, fd, path, entry, made_so=True):
         """Owner, mode, attributes and time of an open file or folder, in the order in which none undoes another."""

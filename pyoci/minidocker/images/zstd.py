@@ -10,6 +10,7 @@ import subprocess
 
 from pyoci.minidocker.errors import MiniDockerError
 
+MEMORY_BYTES = 512 << 20  # whatever its window or dictionary, as containerd's decompressor
 
 def decompressor():
     """An object with decompress(data, max_length), eof, unused_data, needs_input.  Raises MiniDockerError where there is none."""
@@ -45,7 +46,7 @@ class Program:
 
     def __init__(self, program):
         self.eof = False
-        self._process = subprocess.Popen([program, "-dcq", "--no-sparse", "-M2048MB"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._process = subprocess.Popen([program, "-dcq", "--no-sparse", f"-M{MEMORY_BYTES >> 20}MB"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self._into, self._out = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._into, False)
 
