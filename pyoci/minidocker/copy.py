@@ -122,6 +122,8 @@ def _stat(root, path):
     try:
         facts = os.fstat(fd)
         target = os.readlink("", dir_fd=fd) if stat.S_ISLNK(facts.st_mode) else ""
+    except OSError as error:  # a link of procfs leads nowhere for us
+        raise MiniDockerError(f"{path}: {errno_text(error.errno)}") from error
     finally:
         os.close(fd)
     # Go's os.FileMode: the kind in the upper bits.

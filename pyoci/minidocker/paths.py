@@ -23,8 +23,8 @@ class Roots:
     def __init__(self, data="", run="", environ=os.environ):
         data, run = data or environ.get("MINIDOCKER_ROOT"), run or environ.get("MINIDOCKER_RUN")
         uid = os.geteuid()
-        self.data = os.path.abspath(data or (f"{_data_of_user(environ, uid)}/minidocker" if uid else "/var/lib/minidocker"))
-        self.run = os.path.abspath(run or (_run_of_user(environ, uid) if uid else "/run/minidocker"))
+        self.data = _absolute(data or (f"{_data_of_user(environ, uid)}/minidocker" if uid else "/var/lib/minidocker"))
+        self.run = _absolute(run or (_run_of_user(environ, uid) if uid else "/run/minidocker"))
 
     @property
     def database(self):
@@ -85,6 +85,13 @@ def close_to_others(path, mode):
 def private(path, flags):
     """The opener, as open() takes one, of a file that is its owner's alone."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
+def _absolute(path):
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise MiniDockerError(f"{path}: the current folder: {error.strerror}", hint="it was removed, perhaps; a path that begins with / needs none") from error
 
 
 def _close(folder):

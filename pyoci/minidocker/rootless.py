@@ -40,7 +40,7 @@ _FORBIDDEN = (
 def enter(roots):
     """Become root in this user's namespaces for these roots, made if nobody is in them.  One-threaded callers only.  Raises MiniDockerError."""
     here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    path = os.getcwd()
+    path = _current_folder()
     roots.make()
     try:
         with alone(roots.data):
@@ -106,6 +106,14 @@ def _join(pid, started, kind):
         calls.unshare(calls.CLONE_NEWNS)
         _receive_only()
     return True
+
+
+def _current_folder():
+    """Its path, "" where it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
 
 
 def _return(here, path):

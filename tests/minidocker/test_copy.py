@@ -359,3 +359,9 @@ def test_file_that_tells_no_size_is_copied_whole(place, tmp_path):
     place.until(lambda: place.log(container_id))  # runc's start does not wait for the program
     place.engine.copy_out(container_id, "/proc/1/environ", str(tmp_path / "environ"))
     assert b"PATH=/bin\0" in (tmp_path / "environ").read_bytes()
+
+
+def test_link_of_procfs_that_leads_nowhere_is_one_line(place, tmp_path):
+    container_id = place.up("sleep", "1000")
+    with pytest.raises(MiniDockerError, match=r"^/proc/self: No such file or directory \(ENOENT\)$"):
+        place.engine.copy_out(container_id, "/proc/self", str(tmp_path / "self"))

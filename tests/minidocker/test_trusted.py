@@ -108,3 +108,11 @@ def test_file_in_the_place_of_a_root_is_one_line(folder):
     with pytest.raises(MiniDockerError, match="File exists|Not a directory"):
         Store(Roots(folder / "x", folder / "run", {}))
     assert stat.S_ISREG((folder / "x").stat().st_mode)
+
+
+def test_relative_root_in_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(MiniDockerError, match="^data: the current folder: No such file or directory$"):
+        Roots("data", "/run", {})

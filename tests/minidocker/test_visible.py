@@ -90,3 +90,11 @@ def test_error_quotes_them_in_one_line(capsys):
     main.warn(HOSTILE)
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3 and all(line.isprintable() for line in lines)
+
+
+def test_half_a_character_is_spelled_out_and_bytes_stay_bytes(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(main.sys, "stdout", io.TextIOWrapper(written, "utf-8"))
+    main._print_anything()
+    print("a\ud800b\udfff\udc80\udcffc\u00e9", flush=True)
+    assert written.getvalue() == b"a\\ud800b\\udfff\x80\xffc\xc3\xa9\n"

@@ -291,3 +291,11 @@ def test_the_callers_folder_stays_the_callers(mini):
     mini.prints("cp", "file", "stays:/file", cwd=mini.folder / "home" / "here")
     assert mini.prints("exec", "stays", "cat", "/file") == "x"
     mini.prints("rm", "-f", "stays")
+
+
+def test_the_callers_folder_may_be_gone(mini):
+    folder = mini.folder / "home" / "gone"
+    folder.mkdir()
+    gone = ["sh", "-c", 'cd "$1" && rmdir "$1" && shift && exec "$@"', "sh", str(folder)]
+    done = subprocess.run([*gone, *mini.command("ps", "-q")], capture_output=True, env=mini.environment, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")

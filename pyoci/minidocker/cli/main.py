@@ -76,7 +76,7 @@ class Call:
 def entry(finder):
     """Run and leave the process, without the interpreter's own farewell.  `finder`: hot.Finder."""
     _open_standard_streams()
-    sys.stdout.reconfigure(errors="surrogateescape")  # names of files, which need not be UTF-8
+    _print_anything()
     status = main(sys.argv[1:], finder.preload)
     try:
         sys.stdout.flush()
@@ -98,6 +98,19 @@ def _is_output_stuck():
     except OSError:
         return True
     return False
+
+
+def _print_anything():
+    """Names of files need not be UTF-8, and come out as they are; half a character, which JSON can say, is spelled out."""
+    import codecs  # loaded since the start
+
+    def spelled(error):
+        one = error.object[error.start]
+        is_byte = "\udc80" <= one <= "\udcff"
+        return bytes([ord(one) - 0xDC00]) if is_byte else f"\\u{ord(one):04x}", error.start + 1
+
+    codecs.register_error("minidocker", spelled)
+    sys.stdout.reconfigure(errors="minidocker")
 
 
 def _unwritten(error):
