@@ -14,12 +14,13 @@ export PIP_ROOT_USER_ACTION = ignore
 PAPERS := pyproject.toml setup.py setup.cfg
 SOURCES := $(PAPERS) $(shell find pyoci schemas -name '*.py' -o -name '*.[ch]' -o -name '*.json')
 
-.PHONY: help hello mini test bench bench-engines build install recording lint fuzz bundles clean packages-build packages-test packages-engines
+.PHONY: help hello mini test test-runtimes bench bench-engines build install recording lint fuzz bundles clean packages-build packages-test packages-engines
 
 help:
 	@echo "make hello    build and install pyoci, and run a container (root)"
 	@echo "make mini     the same with MiniDocker: an image, and a container of it (root)"
 	@echo "make test     run the test suite; make test ARGS='tests/house -x'"
+	@echo "make test-runtimes   run MiniDocker's tests on runc, and on crun"
 	@echo "make bench    compare with runc and crun"
 	@echo "make bench-engines   compare with runc under docker, containerd and podman"
 	@echo "make build    build the C parts in place, for work on the tree"
@@ -82,6 +83,9 @@ mini: install
 # PYOCI_ENGINES=1, or =quick as in CI: with real engines, from their packages.
 test: packages-test $(if $(PYOCI_ENGINES),packages-engines $(VENV)/.engine-tools) $(VENV)/.test-tools build bundles
 	$(BIN)/python -m pytest $(ARGS)
+
+test-runtimes: packages-test $(VENV)/.test-tools build bundles
+	for runtime in runc crun; do MINIDOCKER_RUNTIME=$$runtime PYOCI_ENGINES= $(BIN)/python -m pytest tests/minidocker $(ARGS) || exit 1; done
 
 bench: packages-test $(VENV)/.test-tools install bundles
 	$(BIN)/python tests/tariff/bench.py --write docs/benchmarks.md $(ARGS)
