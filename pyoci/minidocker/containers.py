@@ -130,8 +130,16 @@ def find(store, ref):
             raise BadRequest(f"multiple IDs found with provided prefix: {word}")
         row = rows[0] if rows else None
     if row is None:
-        raise NotFound(f"No such container: {ref}")
+        raise NotFound(f"No such container: {ref}", hint=nearest(ref, (row["name"] for row in store.db.execute("select name from containers"))))
     return Container(store, row)
+
+
+def nearest(word, names):
+    """A hint to the name that may have been meant, or ""."""
+    import difflib  # cold: a name that is not there
+
+    found = difflib.get_close_matches(word, [name for name in names if name], 1)
+    return f"did you mean '{found[0]}'?" if found else ""
 
 
 def get(store, container_id):

@@ -6,7 +6,7 @@ Source: Engine API v1.44 ContainerCreate; docker-create(1); what dockerd refuses
 import os
 
 from pyoci.minidocker import bundle, containers
-from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound
+from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound, RegistryProblem
 from pyoci.minidocker.judge import judge, judge_merged
 from pyoci.minidocker.paths import Roots  # noqa: F401 - for whoever makes an Engine
 from pyoci.minidocker.runtimes import check_runtime
@@ -77,7 +77,20 @@ def find_image(store, body, *, pull="missing", platform="", progress=None):
                 raise
     from pyoci.minidocker.images.pull import pull as pull_image
 
-    return pull_image(store, name, platform, progress() if callable(progress) else progress)
+    try:
+        return pull_image(store, name, platform, progress() if callable(progress) else progress)
+    except RegistryProblem as error:
+        error.hint = _nearest_image(store, name) or error.hint
+        raise
+
+
+def _nearest_image(store, name):
+    """A hint to the image of this host that may have been meant: a name without a registry's host is more often misspelt than elsewhere."""
+    from pyoci.minidocker.images import records, reference
+
+    known = [reference.parse(tag).familiar() for image in records.all_images(store) for tag in image.tags]
+    hint = containers.nearest(reference.parse(name).familiar(), known)
+    return hint and f"{hint} It is on this host"
 
 
 def _fits(image, platform):

@@ -50,6 +50,18 @@ def _os_name():
     return found[1] if found else "Linux"
 
 
+def _file_system(path):
+    """The type of the file system that a folder lies on, by the mount table."""
+    found, longest = "unknown", -1
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            words = line.split(" ")
+            point = words[4].rstrip("/")
+            if len(point) >= longest and f"{os.path.realpath(path)}/".startswith(f"{point}/"):
+                found, longest = words[words.index("-") + 1], len(point)
+    return found
+
+
 def info(store, runtime=""):
     """SystemInfo."""
     statuses = [containers.status_of(container) for container in containers.all_containers(store)]
@@ -62,14 +74,16 @@ def info(store, runtime=""):
         "ID": store.roots.data, "Containers": len(statuses), "ContainersRunning": statuses.count("running") + statuses.count("restarting"),
         "ContainersPaused": statuses.count("paused"),
         "ContainersStopped": len([one for one in statuses if one in ("created", "exited", "dead", "removing")]),
-        "Images": images, "Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "overlayfs"]], "DockerRootDir": store.roots.data,
+        "Images": images, "Driver": "overlay2",
+        "DriverStatus": [["Backing Filesystem", _file_system(store.roots.data)]], "DockerRootDir": store.roots.data,
         "Plugins": {"Volume": [], "Network": ["host", "none"], "Authorization": None, "Log": ["json-file", "none"]},
         "MemoryLimit": True, "SwapLimit": True, "CpuCfsPeriod": True, "CpuCfsQuota": True, "CPUShares": True, "CPUSet": True, "PidsLimit": True,
         "OomKillDisable": not is_v2, "IPv4Forwarding": True, "Debug": False, "NFd": len(os.listdir("/proc/self/fd")), "NGoroutines": 1,
         "SystemTime": show.moment(time.time_ns()), "LoggingDriver": "json-file", "CgroupDriver": "cgroupfs", "CgroupVersion": "2" if is_v2 else "1",
         "KernelVersion": host.release, "OperatingSystem": _os_name(), "OSType": "linux", "Architecture": host.machine, "NCPU": os.cpu_count() or 1,
         "MemTotal": memory, "Name": host.nodename, "Labels": [], "ExperimentalBuild": False, "ServerVersion": __version__,
-        "Runtimes": {"pyoci": {"path": "pyoci"}}, "DefaultRuntime": runtime or "pyoci", "LiveRestoreEnabled": True, "InitBinary": "minidocker-init",
+        "Runtimes": {name: {"path": name} for name in ("pyoci", runtime) if name},
+        "DefaultRuntime": runtime or "pyoci", "LiveRestoreEnabled": True, "InitBinary": "minidocker-init",
         "SecurityOptions": (["name=apparmor"] if has_apparmor() else []) + ["name=seccomp,profile=builtin"] + (["name=cgroupns"] if is_v2 else []), "Warnings": None,
         "Swarm": {"LocalNodeState": "inactive"}, "IndexServerAddress": "https://index.docker.io/v1/", "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
     }  # fmt: skip
@@ -92,7 +106,7 @@ def disk_usage(store):
         listed.append(show.summary(container, status, size=True))
     layers = store.db.execute("select coalesce(sum(size), 0) from layers").fetchone()[0]
     images = [
-        {"Id": image.id, "RepoTags": image.tags, "RepoDigests": image.digests, "Created": image.created_ns // 10**9, "Size": image.size,
+        {"Id": image.id, "RepoTags": image.tags, "RepoDigests": image.digests, "Created": records.created_ns(image) // 10**9, "Size": image.size,
          "SharedSize": _shared_size(store, image), "Containers": used.get(image.id, 0)}
         for image in records.all_images(store)
     ]  # fmt: skip

@@ -86,6 +86,8 @@ def test_status_of_run_is_the_container_s(docker, words, status):
         (["ps", "--format", "{{.Foo}}"], "can't evaluate field Foo; known: Command, CreatedAt"),
         (["run", "-v", "rel:/x", "busybox"], "minidocker: volume rel: named volumes come with a later release\n  bind a host directory: -v /host/path:/path\n"),
         (["exec", "-it", "web", "true"], "minidocker: the input device is not a TTY\n  leave out -t, or run it on a terminal\n"),
+        (["logs", "wbe"], "minidocker: No such container: wbe\n  did you mean 'web'?\n"),
+        (["run", "--network", "none", "localhost:1/busybox"], "minidocker: localhost:1: connection refused\n"),
         (["run", "--name", "web", "--network", "none", "busybox"], "\n  remove or rename that container, or choose another name\n"),
     ],
     ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "",
@@ -94,6 +96,32 @@ def test_error_is_one_line_with_a_hint_and_status_125(docker, words, said):
     status, out, err = docker(*words)
     assert (status, out) == (125, "")
     assert said in err
+
+
+def test_misspelt_image_that_no_registry_has_is_hinted_at(docker):
+    docker.prints("tag", "busybox", "localhost:1/tools")
+    status, out, err = docker.run("localhost:1/tolls", "true")
+    assert (status, out) == (125, "") and err.endswith("connection refused\n  did you mean 'localhost:1/tools:latest'? It is on this host\n"), err
+    docker.prints("rmi", "localhost:1/tools")
+
+
+@pytest.mark.parametrize("noun", [[], ["system"]])
+def test_info_reads_as_docker_s(docker, noun):
+    shown = docker.prints(*noun, "info")
+    assert re.match(r"Client:\n Version: .*\n Debug Mode: false\n\nServer:\n Containers: \d+\n  Running: 1\n", shown), shown
+    assert re.search(r"\n Total Memory: [\d.]+[GT]iB\n", shown) and f"\n Docker Root Dir: {docker.place.roots.data}\n" in shown
+    assert "\n  seccomp\n   Profile: builtin\n" in shown
+
+
+def test_version_reads_as_docker_s(docker):
+    shown = docker.prints("version")
+    assert re.match(r"Client:\n Version:           .*\n API version:       1\.44\n", shown), shown
+    assert re.search(r"\n\nServer: MiniDocker\n Engine:\n  Version:          .*\n  API version:      1\.44 \(minimum version 1\.24\)\n", shown), shown
+
+
+def test_file_system_below_is_told(docker):
+    found = subprocess.run(["findmnt", "-n", "-o", "FSTYPE", "-T", docker.place.roots.data], capture_output=True, text=True, check=True).stdout
+    assert docker.prints("info", "--format", "{{.DriverStatus}}") == f"[[Backing Filesystem {found.strip()}]]\n"
 
 
 def test_ps_q_prints_ids_alone(docker):

@@ -368,7 +368,13 @@ def values_of(line):
         ("rm", "minidocker: 'minidocker rm' requires at least 1 argument, not 0\n  'minidocker rm --help' shows how it is called\n"),
         ("rename a", "minidocker: 'minidocker rename' requires 2 arguments, not 1\n  'minidocker rename --help' shows how it is called\n"),
         ("ps x", "minidocker: 'minidocker ps' accepts no arguments, not 1\n  'minidocker ps --help' shows how it is called\n"),
-        ("run --nmae x", "minidocker: unknown flag: --nmae\n  'minidocker run --help' shows how it is called\n"),
+        ("run --nmae x", "minidocker: unknown flag: --nmae\n  did you mean '--name'?\n"),
+        ("ps --wrong", "minidocker: unknown flag: --wrong\n  'minidocker ps --help' shows how it is called\n"),
+        ("run --gpus all x", "minidocker: unknown flag: --gpus\n  docker has it; it is not in this release\n"),
+        ("volume ls", "minidocker: 'volume' is a command of docker's that is not in this release\n"
+         "  a directory of the host can be bound: 'minidocker run -v /host/path:/path'\n"),
+        ("image build .", "minidocker: 'image build' is a command of docker's that is not in this release\n"
+         "  'minidocker commit' makes an image of a container, 'minidocker load' reads one that another tool has built\n"),
     ],
 )
 def test_wrong_command_line_is_said_with_a_hint(words, said, capsys):

@@ -192,6 +192,9 @@ ROWS = {
     "prune": "create --name $N bb true; echo n | d container prune; d container prune -f | sed 's/space: .*/space/'; d ps -a; create --name $N bb true; i=$(d commit $N); d rm $N; d image prune -f | grep -v -e sha256 -e space; d images -q --no-trunc | grep -c ${i#sha256:}; d container prune -f --filter bad=x; d container prune -f",
     "prune-all": "d tag bb $N:1; create --name $N bb true; d image prune -f --filter until=1s | tail -n 1; d system prune -f | grep -e Deleted -e Total; d images --format '{{.Repository}}:{{.Tag}}' | sort; d rmi $N:1",
     # --- version, info, help
+    "system-df": "create --name $N bb true; run -d --name x$N bb sleep 100 >/dev/null; d system df --format '{{.Type}}|{{.TotalCount}}|{{.Active}}'; d system df --format '{{json .}}' | sed 's/\"\\(Size\\|Reclaimable\\)\":\"[^\"]*\"/\\1/g'; d system df | cut -c1-35; d system df -v | grep -e usage -e '^[A-Z ]*$'; echo \"$(d system df -v --format '{{range .Images}}{{.Repository}} {{.Tag}} {{.Containers}}{{end}} {{range .Containers}}{{.Names}} {{.Image}} {{.Status}};{{end}}')\" | tr ';' '\\n' | sort; f system df --format '{{.Bad}}'; f system df extra",
+    "run-output-closed": "run --name $N bb yes | head -n 1; d ps --format '{{.Names}} {{.State}}'; f run --rm bb echo hi >/dev/full",
+    "run-volume-anonymous": "(umask 077; run --rm -v /new/one bb ls -ld /new/one | cut -c1-36; run --rm --mount type=volume,dst=/other bb ls -ld /other | cut -c1-36)",
     "version": "d version --format '{{if .Client.Version}}yes{{end}} {{.Client.Os}} {{.Client.Arch}} {{.Server.Os}} {{.Server.Arch}} {{if .Server.KernelVersion}}kernel{{end}}'; f version --format '{{.Bad}}'; f version extra; d version --format json | grep -c Client",
     "info": "create --name $N bb true; d info --format '{{.Containers}} {{.ContainersRunning}} {{.ContainersPaused}} {{.ContainersStopped}} {{.Images}} {{.Driver}} {{.OSType}} {{.Architecture}} {{.NCPU}} {{.MemTotal}} {{.KernelVersion}} {{.CgroupDriver}} {{.CgroupVersion}} {{.LoggingDriver}}'; f info --format '{{.Bad}}'; d info --format '{{json .Images}}'; d info --format '{{.Name}}'",
     "unknown": "f nosuch; t --nosuch ps; t ps --nosuch; t ps -Z",
@@ -205,7 +208,7 @@ OWN_WORDS = {
     "run-cidfile", "run-limits-refused", "run-device", "run-log-driver-none", "run-restart", "run-network-container", "start-detach-keys-bad", "stop-timeout", "kill",
     "kill-signals", "pause-rm", "rm", "container-noun", "rename", "ps-format-bad", "ps-filters-bad", "logs", "exec-options", "inspect-missing", "stats", "events-filters", "events-line",
     "cp-file-in", "cp-file-out", "cp-folder-in", "cp-folder-out", "cp-links", "cp-stream", "cp-bind-ro", "cp-relative", "cp-over", "commit", "export", "import", "images",
-    "images-filters", "tag", "save-load", "prune", "version", "info", "unknown",
+    "images-filters", "tag", "save-load", "prune", "version", "system-df", "run-output-closed", "info", "unknown",
 }  # fmt: skip
 PORTRAIT = [
     (r"^1 /proc/keys masked", "1 /proc/interrupts masked\n1 /proc/keys masked", "older: newer dockers hide it, as MiniDocker does"),

@@ -3,7 +3,7 @@
 import shutil
 import textwrap
 
-from pyoci.minidocker.cli.main import ALIASES, COMMANDS, NOUNS, command_of
+from pyoci.minidocker.cli.main import COMMANDS, NOUNS, command_of
 from pyoci.minidocker.cli.options import FLAG
 
 NOUN_SUMMARIES = {"container": "work with containers", "image": "work with images", "system": "look after MiniDocker itself"}
@@ -12,8 +12,7 @@ COMMON = ("run", "exec", "ps", "logs", "stop", "rm", "images", "pull", "push", "
 
 def program_help(options):
     """`minidocker --help`."""
-    commands = [name for name in COMMANDS if name not in ALIASES]
-    rest = sorted(name for name in commands if name not in COMMON)
+    rest = sorted(name for name in COMMANDS if name not in COMMON)
     return "\n".join([
         "Usage: minidocker [OPTIONS] COMMAND",
         "",
@@ -30,7 +29,7 @@ def program_help(options):
 
 def noun_help(noun):
     """`minidocker image --help`."""
-    rows = [(word, command_of(name, module).summary) for word, (name, module) in NOUNS[noun].items() if word not in ("list", "remove") or noun == "x"]
+    rows = [(word, command_of(name, module).summary) for word, (name, module) in NOUNS[noun].items() if word not in ("list", "remove")]
     return "\n".join([f"Usage: minidocker {noun} COMMAND", "", f"{_sentence(NOUN_SUMMARIES[noun])}.", "", *_section("Commands", rows)])
 
 

@@ -1,7 +1,7 @@
 """From argv to an exit status: the global flags, the command's module, its call, and the lines that say what went wrong.
 
 The only place of MiniDocker that prints an error or exits.  Exit statuses are docker's for run: 125 for an error of MiniDocker's own, 126 and 127 for a
-program that can't be run or isn't there, else the container's own; 1 for an error of any other command.  Source: docker(1), docker-run(1).
+program that can't be run or isn't there, else the container's own.  Source: docker(1), docker-run(1).
 """
 
 import os
@@ -17,7 +17,7 @@ COMMANDS = {
     "rmi": "images", "stats": "stats", "top": "look", "wait": "life", "create": "run", "commit": "files", "save": "archive",
     "load": "archive", "export": "files", "import": "archive", "events": "look", "login": "registry", "logout": "registry",
     "update": "update", "pause": "life", "unpause": "life", "rename": "life", "diff": "look", "history": "images", "attach": "start",
-    "info": "system", "version": "system",
+    "info": "about", "version": "about",
 }  # fmt: skip
 # noun -> {word: (command, module)}
 NOUNS = {
@@ -34,12 +34,20 @@ NOUNS = {
         "inspect": ("image inspect", "inspect"), "prune": ("image prune", "system"), "make": ("image make", "images"),
     },
     "system": {
-        "df": ("system df", "system"), "info": ("info", "system"), "events": ("events", "look"), "prune": ("system prune", "system"),
+        "df": ("system df", "usage"), "info": ("info", "about"), "events": ("events", "look"), "prune": ("system prune", "system"),
         "check": ("system check", "system"), "start": ("system start", "system"),
     },
 }  # fmt: skip
-ALIASES = {"list": "ps"}
 FAILED = 125
+# What docker has and this release has not, and what there is in its place.
+LATER = {
+    **dict.fromkeys(("build", "builder", "buildx"), "'minidocker commit' makes an image of a container, 'minidocker load' reads one that another tool has built"),
+    **dict.fromkeys(("network", "port"), "a container has no network, or the host's: 'minidocker run --network host'"),
+    "volume": "a directory of the host can be bound: 'minidocker run -v /host/path:/path'",
+    "compose": "'minidocker run' starts a container",
+    **dict.fromkeys(("checkpoint", "config", "context", "manifest", "node", "plugin", "search", "secret", "service", "stack", "swarm", "trust"),
+                    "'minidocker --help' lists the commands"),
+}  # fmt: skip
 
 
 class Call:
@@ -197,8 +205,17 @@ def find(words):
             return word, None, rest
         if rest[0] in NOUNS[word]:
             return (*NOUNS[word][rest[0]], rest[1:])
+        _refuse_later(f"{word} {rest[0]}", rest[0])
         raise MiniDockerError(f"'{word} {rest[0]}' is not a minidocker command", hint=_nearest(rest[0], NOUNS[word], f"minidocker {word} "))
+    _refuse_later(word, word)
     raise MiniDockerError(f"'{word}' is not a minidocker command", hint=_nearest(word, [*COMMANDS, *NOUNS], "minidocker "))
+
+
+def _refuse_later(called, word):
+    from pyoci.minidocker.errors import MiniDockerError
+
+    if word in LATER:
+        raise MiniDockerError(f"'{called}' is a command of docker's that is not in this release", hint=LATER[word])
 
 
 def _nearest(word, known, before):

@@ -40,6 +40,21 @@ class Values(dict):
         return [] if name in self.lists else None
 
 
+# Flags of docker's that are not in this release: none of ours is meant by them.
+LATER = ("all-tags", "checkpoint", "checkpoint-dir", "disable-content-trust", "gpus", "ip6", "isolation", "kernel-memory", "link-local-ip", "storage-opt", "tree",
+         "use-api-socket", "volume-driver", "volumes-from")  # fmt: skip
+
+
+def _nearest(name, known):
+    """A hint to the flag that was meant, or ""."""
+    import difflib  # cold: a misspelt flag
+
+    if name in LATER:
+        return "docker has it; it is not in this release"
+    found = difflib.get_close_matches(name, list(known), 1)
+    return f"did you mean '--{found[0]}'?" if found else ""
+
+
 class _Reader:
     def __init__(self, words, options):
         self.words = list(words)
@@ -73,7 +88,7 @@ class _Reader:
         if name == "help":
             self.values["help"] = True
         elif name not in self.long:
-            raise Usage(f"unknown flag: --{name}")
+            raise Usage(f"unknown flag: --{name}", hint=_nearest(name, self.long))
         else:
             self.take(self.long[name], f"--{name}", value if equals else None)
 

@@ -47,12 +47,12 @@ def _container(call, name):
 def _either(call, name):
     try:
         return _container(call, name)
-    except NotFound:
-        pass
+    except NotFound as error:
+        hint = error.hint
     try:
         return _image(call, name)
     except (NotFound, BadRequest) as error:
-        raise NotFound(f"No such object: {name}") from error
+        raise NotFound(f"No such object: {name}", hint=getattr(error, "hint", "") or hint) from error
 
 
 def _show(call, find):

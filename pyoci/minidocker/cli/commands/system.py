@@ -1,65 +1,14 @@
-"""info, version, system df, prune, check, start.  docker-info(1), docker-system-df(1), docker-system-prune(1)"""
+"""prune, system check, system start.  docker-system-prune(1)"""
 
 import sys
 
 from pyoci.minidocker.cli.commands.ps import filters
-from pyoci.minidocker.cli.listing import table
 from pyoci.minidocker.cli.main import Command
-from pyoci.minidocker.cli.options import FLAG, LIST, TEXT, Option
-from pyoci.minidocker.cli.template import Template, as_json
+from pyoci.minidocker.cli.options import FLAG, LIST, Option
 from pyoci.minidocker.cli.times import moment_ns
 from pyoci.minidocker.cli.visible import visible
 from pyoci.minidocker.errors import BadRequest
 from pyoci.minidocker.sizes import human_size
-
-
-def _formatted(call, document, text):
-    form = call.values["format"] or ""
-    if form:
-        print(as_json(document) if form == "json" else Template(form, strict=True).render(document))
-    else:
-        print(text(document))
-
-
-def info(call):
-    """What this MiniDocker is and has."""
-    _formatted(call, call.engine.info(), lambda found: "\n".join(_tree(found, 0)))
-
-
-def _tree(document, depth):
-    for key, value in document.items():
-        if isinstance(value, dict):
-            yield f"{' ' * depth}{key}:"
-            yield from _tree(value, depth + 1)
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            yield f"{' ' * depth}{key}:"
-            for one in value:
-                yield from _tree(one, depth + 1)
-        elif isinstance(value, list) and value and isinstance(value[0], list):
-            yield from _tree({f"{key} {name}": text for name, text in value}, depth)
-        else:
-            shown = " ".join(map(str, value)) if isinstance(value, list) else str(value).lower() if isinstance(value, bool) else value
-            yield f"{' ' * depth}{key}: {shown}"
-
-
-def version(call):
-    """The versions of MiniDocker, its runtime, Python and the kernel."""
-    found = call.engine.version()
-    client = {key: found[key] for key in ("Platform", "Version", "ApiVersion", "GitCommit", "GoVersion", "Os", "Arch", "BuildTime")}
-    _formatted(call, {"Client": client, "Server": found}, lambda document: "\n".join(_tree(document["Server"], 0)))
-
-
-def disk_usage(call):
-    """What images and containers take."""
-    found = call.engine.system_df()
-    if call.values["format"] or call.values["verbose"]:
-        _formatted(call, found, lambda document: "\n".join(_tree(document, 0)))
-        return
-    rows = []
-    for kind in found["Summary"]:
-        part = f" ({100 * kind['Reclaimable'] // kind['Size']}%)" if kind["Size"] else ""
-        rows.append([kind["Type"], str(kind["TotalCount"]), str(kind["Active"]), human_size(kind["Size"], 4), human_size(kind["Reclaimable"], 4) + part])
-    print("\n".join(table(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], rows)))
 
 
 def _agreed(call, text):
@@ -145,15 +94,10 @@ def start(call):
         print(name)
 
 
-FORMAT = Option("format", "f", TEXT, "json or a template")
 FORCE = Option("force", "f", FLAG, "don't ask")
 ALL = Option("all", "a", FLAG, "all images that no container uses, not only those without a name")
 FILTER = Option("filter", "", LIST, "only those that match: until=24h, label=KEY")
 COMMANDS = {
-    "info": Command(info, "[OPTIONS]", "show what this MiniDocker is and has", "minidocker info --format '{{.Driver}}'", options=(FORMAT,)),
-    "version": Command(version, "[OPTIONS]", "show versions", "minidocker version", options=(FORMAT,)),
-    "system df": Command(disk_usage, "[OPTIONS]", "show what images and containers take", "minidocker system df", options=(
-        Option("verbose", "v", FLAG, "each of them"), Option("format", "", TEXT, "json or a template"))),
     "container prune": Command(container_prune, "[OPTIONS]", "remove all stopped containers", "minidocker container prune -f", options=(FORCE, FILTER)),
     "image prune": Command(image_prune, "[OPTIONS]", "remove images that nothing needs", "minidocker image prune -a", options=(FORCE, ALL, FILTER)),
     "system prune": Command(system_prune, "[OPTIONS]", "remove stopped containers and unneeded images", "minidocker system prune -f", options=(FORCE, ALL, FILTER)),
