@@ -29,17 +29,22 @@ def is_v2(directories):
 # --- making
 
 
-def make(directories, before):
+def make(directories, before, created=None):
     """Make the cgroups that are missing, parents first, and return the created directories in order.
 
-    `before(path)` is called before each mkdir, for the undo journal. v1: empty cpuset files are copied from the parent down the
-    tree. v2: the controllers are enabled in every ancestor. A cgroup that exists already must be empty and not frozen.
+    `before(paths)` is called before any of them is made, for the undo journal. `created`, where it is given, is the list that is filled
+    meanwhile: what was told and is not in it in the end, or when this fails, is not ours. v1: empty cpuset files are copied from the
+    parent down the tree. v2: the controllers are enabled in every ancestor. A cgroup that exists already must be empty and not frozen.
     name=systemd and a hybrid host's cgroup2 are made if possible. Raises SyscallError, StateError.
     """
-    created = []
+    created = [] if created is None else created
     v2 = is_v2(directories)
-    for name, path in _unique(directories):
-        if exists(path):
+    wanted = _unique(directories)
+    missing = {path for _, path in wanted if not exists(path)}
+    if missing:
+        before([path for _, path in wanted if path in missing])
+    for name, path in wanted:
+        if path not in missing:
             _refuse_used(directories, path)
             if v2:
                 _enable_controllers(path)
@@ -54,34 +59,42 @@ def make(directories, before):
                 _enable_controllers(path)
                 _leave_invalid_mode(path)
         if name == "cpuset":
-            _copy_cpuset(path)
+            _fill_cpuset(path, path in missing)
     return created
 
 
-def adopt(directories, before):
-    """Make what is missing of cgroups that systemd has begun, and return the created directories; `before` as for make().
+def adopt(directories, before, created=None):
+    """Make what is missing of cgroups that systemd has begun, and return the created directories; `before` and `created` as for make().
 
     It makes those of its own controllers (v1), and enables no more than those (v2). Raises SyscallError.
     """
-    created = []
+    created = [] if created is None else created
     if is_v2(directories):
         _enable_controllers(directories[""])
         return created
     for name, path in _unique(directories):
         try:
             if not exists(path):
+                before([path])
                 _make_tree(path, before, created)
         except SyscallError:
             if name not in ("", SYSTEMD):
                 raise
         if name == "cpuset":
-            _copy_cpuset(path)
+            _fill_cpuset(path)
     return created
 
 
 def identities(created):
-    """path -> inode of each directory of `created`, for a later remove()."""
-    return {path: stat(path).st_ino for path in created}
+    """path -> inode of each directory of `created`, for a later remove(); 0 for one that others have taken away."""
+    return {path: _inode(path) for path in created}
+
+
+def _inode(path):
+    try:
+        return stat(path).st_ino
+    except OSError:
+        return 0
 
 
 def _unique(directories):
@@ -93,24 +106,38 @@ def _unique(directories):
 
 
 def _make_tree(path, before, created):
-    """Containers that share a parent come and go at the same time: one may make it, or take it away, under our hands."""
-    for attempt in range(1, MAKE_ATTEMPTS + 1):
-        missing = [path]
-        while not exists(parent := missing[-1].rpartition("/")[0] or "/"):
-            missing.append(parent)
-        while missing:
-            before(missing[-1])
-            try:
-                mkdir(missing[-1], 0o755)
-                created.append(missing[-1])
-            except OSError as error:
-                if error.errno == ENOENT and attempt < MAKE_ATTEMPTS:
-                    break
-                if error.errno != EEXIST or missing[-1] is path:
-                    raise SyscallError("mkdir", error.errno, missing[-1]) from error
-            missing.pop()
-        else:
+    """Make a cgroup that was told, and the parents that it lacks.
+
+    Containers that share a parent come and go at the same time: one may make it, or take it away, under our hands.
+    """
+    for _ in range(MAKE_ATTEMPTS - 1):
+        if _mkdir(path, created, (ENOENT,)):
             return
+        missing = _missing_above(path)
+        before(missing)
+        for parent in missing:
+            _mkdir(parent, created, (EEXIST, ENOENT))
+    _mkdir(path, created, ())
+
+
+def _mkdir(path, created, accepted):
+    """Whether it was made; False after one of the accepted errors."""
+    try:
+        mkdir(path, 0o755)
+    except OSError as error:
+        if error.errno in accepted:
+            return False
+        raise SyscallError("mkdir", error.errno, path) from error
+    created.append(path)
+    return True
+
+
+def _missing_above(path):
+    """The ancestors that are not there, from the top."""
+    missing = []
+    while not exists(path := path.rpartition("/")[0] or "/"):
+        missing.insert(0, path)
+    return missing
 
 
 def _refuse_used(directories, path):
@@ -121,17 +148,20 @@ def _refuse_used(directories, path):
         raise StateError(f"container's cgroup unexpectedly frozen: {path}")
 
 
-def _copy_cpuset(path):
-    """A v1 cpuset takes no task before cpus and mems are set; the root's always are, so the way up ends there."""
+def _fill_cpuset(path, is_new=False):
+    """A v1 cpuset takes no task before cpus and mems are set; in a new one they are not, or by clone_children to the same."""
     for file in ("cpuset.cpus", "cpuset.mems"):
-        _inherit(path, file)
+        if is_new or not read_file(f"{path}/{file}").strip() and exists(f"{path}/../{file}"):
+            write_file(f"{path}/{file}", _value_above(path, file))
 
 
-def _inherit(path, file):
-    value = read_file(f"{path}/{file}").strip()
-    if not value and exists(f"{path}/../{file}"):
-        value = _inherit(path.rpartition("/")[0], file)
-        write_file(f"{path}/{file}", value)
+def _value_above(path, file):
+    """The parent's value; where it has none it gets its own parent's. The root's are always set, so the way up ends there."""
+    parent = path.rpartition("/")[0]
+    value = read_file(f"{parent}/{file}").strip()
+    if not value and exists(f"{parent}/../{file}"):
+        value = _value_above(parent, file)
+        write_file(f"{parent}/{file}", value)
     return value
 
 

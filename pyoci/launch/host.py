@@ -1,7 +1,7 @@
 """The HOST operations: one function each, in the order of ops.TABLE.  launch/run.py calls them with the operation's arguments."""
 
 import posix
-from errno import EACCES, EEXIST, EPERM
+from errno import EACCES, EPERM
 
 from pyoci.cgroup import face
 from pyoci.errors import BusError, PyociError, SyscallError
@@ -72,13 +72,22 @@ def make_cgroup(launch, lines):
     """Each directory is noted before it is made, and its inode after."""
     launch.directories = directories = dict(line.split("\t", 1) for line in lines)
     launch.note("cgroups", "\n".join(name + path for name, path in directories.items()))
+    _make_noted(launch, face.make, directories)
+
+
+def _make_noted(launch, make, directories):
+    """`make`: face.make or face.adopt.  What was noted and then made by another, who was faster, is not ours to remove."""
+    noted, made = [], []
+
+    def before(paths):
+        noted.extend(paths)
+        launch.note_all([("cgroup", path) for path in paths])
+
     try:
-        made = face.make(directories, lambda path: launch.note("cgroup", path))
-    except SyscallError as error:
-        if error.errno == EEXIST:  # another create was faster: what it made is not ours to remove
-            launch.note("inode", error.on, "0")
-        raise
-    launch.note_all([("inode", path, str(inode)) for path, inode in face.identities(made).items()])
+        make(directories, before, made)
+    finally:
+        inodes = {**dict.fromkeys(noted, 0), **face.identities(made)}
+        launch.note_all([("inode", path, str(inode)) for path, inode in inodes.items()])
 
 
 def delegate_cgroup(launch, uid):
@@ -194,8 +203,7 @@ def start_scope(launch, bus, unit, slice_, lines, properties):
     launch.directories, launch.scope = directories, [bus, unit]
     if face.is_v2(directories) and not face.exists(directories[""]):
         raise PyociError(f"systemd made the cgroup of {unit} elsewhere than {directories['']}")
-    made = face.adopt(directories, lambda path: launch.note("cgroup", path))
-    launch.note_all([("inode", path, str(inode)) for path, inode in face.identities(made).items()])
+    _make_noted(launch, face.adopt, directories)
     if not face.is_v2(directories):
         face.place(directories, launch.pid)
 

@@ -7,7 +7,7 @@ other fields are counted from the side where it is not.  Kinds:
     bundle   PATH                                   what relative sources of volumes are below
     cgroups  CONTROLLER+PATH, a line each           the container's, made or found
     cgroup   PATH                                   about to be made
-    inode    PATH NUMBER                            the cgroup that was just made
+    inode    PATH NUMBER                            the cgroup that was just made; 0: it was not, or another made it
     unit     BUS NAME DESCRIPTION                   about to be started by the systemd there; without description: another's
     process  PID START-TIME                         init
     hook     PID START-TIME                         a hook of the runtime's side, the leader of its process group
@@ -52,8 +52,8 @@ def unit_description(container):
 
 def parse(text):
     """The lines as lists of fields, oldest first; a torn last line is left out, since its deed was not done."""
-    lines = text.split(b"\0\n")
-    return [_fields(line.decode("utf-8", "surrogateescape")) for line in lines[:-1]]
+    lines = text.decode("utf-8", "surrogateescape").split("\0\n")
+    return [_fields(line) for line in lines[:-1]]
 
 
 def _fields(line):

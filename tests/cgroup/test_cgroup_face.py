@@ -23,7 +23,7 @@ sys.stdin.read()
 """
 
 
-def nothing(path):
+def nothing(paths):
     """No journal."""
 
 
@@ -47,15 +47,16 @@ def test_make_makes_every_directory_and_names_it(either):
 def test_each_directory_is_told_before_it_is_made_parents_first(either):
     deeper = {name: f"{path}/pod/ctr" for name, path in either.items()}
     told = []
-    created = face.make(deeper, lambda path: told.append((path, os.path.exists(path))))
-    assert told == [(path, False) for path in created]
+    created = face.make(deeper, lambda paths: told.extend((path, os.path.exists(path)) for path in paths))
+    assert sorted(told) == sorted((path, False) for path in created)
     assert len(created) == 3 * len(set(either.values()))
     assert all(created.index(path.rpartition("/")[0]) < created.index(path) for path in deeper.values())
 
 
-def test_existing_empty_cgroup_is_used_and_not_named_as_made(either):
+def test_existing_empty_cgroup_is_used_and_neither_told_nor_named_as_made(either):
     made(either)
-    assert face.make(either, nothing) == []
+    told = []
+    assert face.make(either, told.extend) == told == []
 
 
 def test_cgroup_with_processes_is_refused(either, spawn):
@@ -91,28 +92,33 @@ def test_parent_that_cannot_be_made_is_an_error_that_names_it(either):
 
 def test_parent_that_another_container_makes_meanwhile_is_shared(either):
     deeper = {name: f"{path}/ctr" for name, path in either.items()}
-    created = face.make(deeper, lambda path: path in either.values() and os.mkdir(path))
+    created = face.make(deeper, lambda paths: [os.mkdir(path) for path in paths if path in either.values()])
     assert created == list(dict.fromkeys(deeper.values()))
 
 
 def test_cgroup_that_another_container_makes_meanwhile_is_refused(either):
     first = next(iter(either.values())) if len(either) == 1 else either["pids"]
+    created = []
     with pytest.raises(SyscallError) as failed:
-        face.make(either, lambda path: path == first and os.mkdir(path))
+        face.make(either, lambda paths: first in paths and os.mkdir(first), created)
     assert (failed.value.call, failed.value.errno, failed.value.on) == ("mkdir", errno.EEXIST, first)
+    assert first not in created
 
 
-def test_parent_that_another_container_removes_meanwhile_is_made_again(either):
+def test_parent_that_another_container_removes_meanwhile_is_made_again(either, monkeypatch):
     deeper = {name: f"{path}/ctr" for name, path in either.items()}
     removed = set()
 
-    def before(path):
+    def mkdir(path, mode):
         parent = path.rpartition("/")[0]
-        if path in deeper.values() and path not in removed:
+        if path in deeper.values() and path not in removed and os.path.exists(parent):
             removed.add(path)
             os.rmdir(parent)
+        os.mkdir(path, mode)
 
-    face.make(deeper, before)
+    monkeypatch.setattr(face, "mkdir", mkdir)
+    face.make(deeper, nothing)
+    assert removed == set(deeper.values())
     assert all_exist(deeper)
 
 

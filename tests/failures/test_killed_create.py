@@ -17,6 +17,7 @@ import pytest
 import support
 from rich_bundles import CASES
 
+from pyoci.cgroup import face
 from pyoci.errors import NoSuchContainer, OperationFailed, PyociError, SyscallError
 from pyoci.launch import host
 from pyoci.launch.run import Launch
@@ -204,6 +205,28 @@ def test_cgroup_of_the_same_path_that_others_made_is_left_alone(bundle, pyoci, s
     finally:
         stranger.communicate()
         for path in places:
+            os.rmdir(path)
+
+
+def test_cgroups_that_another_create_was_faster_to_make_are_left_alone(bundle, pyoci, monkeypatch):
+    """All are told before the first is made: those that it did not come to are the other's, too."""
+    name = pyoci.new_id()
+    theirs = []
+
+    def mkdir(path, mode):
+        if not theirs:
+            theirs.extend(trail(pyoci, name).cgroups)
+            for place in theirs:
+                os.mkdir(place)
+        os.mkdir(path, mode)
+
+    monkeypatch.setattr(face, "mkdir", mkdir)
+    try:
+        with pytest.raises(OperationFailed, match=r"linux\.cgroupsPath: .*mkdir: .*: File exists \(EEXIST\)"):
+            pyoci.api().create(name, str(bundle.path))
+        assert [path for path in theirs if not os.path.isdir(path)] == [] != theirs
+    finally:
+        for path in theirs:
             os.rmdir(path)
 
 
