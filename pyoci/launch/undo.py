@@ -103,14 +103,16 @@ def undo(container, *, own_pids=False, is_whole=False):
     is_lost = is_whole and not trail.processes
     if is_lost:
         trail.believe(container)
-    _attempt(leftovers, _thaw, trail.directories, trail.cgroups)
     survivors = []
-    for pid, started in reversed(trail.processes):
+    living = [(pid, started) for pid, started in reversed(trail.processes) if start_time(pid) == started]
+    if living:
+        _attempt(leftovers, _thaw, trail.directories, trail.cgroups)
+    for pid, started in living:
         _attempt(survivors, end_process, pid, started)
     leftovers += survivors
     for pid, started in trail.hooks:
         _attempt(leftovers, _end_group, pid, started)
-    if not is_lost and (later := journal_of(container)) != text:  # an init that outlived its runtime wrote on until now
+    if not (is_lost or trail.complete) and (later := journal_of(container)) != text:  # an init that outlived its runtime wrote on until now
         trail = Trail(parse(later))
     for (bus, unit), description in trail.units.items():
         if description and not survivors:
