@@ -15,12 +15,12 @@ class Op:
     __slots__ = ("number", "args", "origin", "overlapped")
 
     def __init__(self, name, origin, *args, overlapped=False):
-        self.number = NUMBER[name]
+        self.number = number = NUMBER[name]
         self.args = args
         self.origin = origin
         self.overlapped = overlapped
-        if len(args) != len(KINDS[self.number]):
-            raise TypeError(f"{name} takes {TABLE[self.number][2]!r}, not {args!r}")
+        if len(args) != len(KINDS[number]):
+            raise TypeError(f"{name} takes {TABLE[number][2]!r}, not {args!r}")
 
     @property
     def name(self):

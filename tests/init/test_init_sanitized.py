@@ -69,8 +69,8 @@ def walked(ops):
     """What the walk of reader.c adds up."""
     total = 0
     for op in ops:
-        for kind, value in zip(KINDS[op.number], op.args):
-            if kind == "s" and op.actor == INIT:
+        for kind, value in zip(KINDS[op.number], op.args if op.actor == INIT else ()):
+            if kind == "s":
                 total += len(value or "")
             elif kind == "l":
                 total += sum(map(len, value))
