@@ -330,7 +330,7 @@ def device_range(major, minor):
 
 def access_text(access):
     """`rwm`, in the kernel's order."""
-    return "".join(letter for bit, letter in ((READ, "r"), (WRITE, "w"), (MKNOD, "m")) if access & bit)
+    return ("", "r", "w", "rw", "m", "rm", "wm", "rwm")[access]
 
 
 def _rule(entry, path):

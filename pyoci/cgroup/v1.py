@@ -218,10 +218,11 @@ def _take_away(exceptions, key, rule):
 def _complete(exceptions):
     """Reading and writing are asked for together, so an exception gets what wider or crossing ones add to it."""
     complete = dict(exceptions)
+    wide = [key for key in _wide(exceptions) if exceptions[key] & (READ | WRITE)]  # the others have nothing to add
     queue = list(exceptions)
     for key in queue:
-        for other in list(complete):
-            if not (ANY in key or ANY in other) or key == other or not _overlap(key, other):  # the first as most rules name one device
+        for other in list(complete) if key in wide else wide:
+            if key == other or not _overlap(key, other):
                 continue
             meet = (key[0], max(key[1], other[1]), max(key[2], other[2]))
             both = (complete[key] | complete[other]) & (READ | WRITE)
@@ -234,12 +235,17 @@ def _complete(exceptions):
 
 
 def _without_covered(exceptions):
-    wide = [(key, access) for key, access in exceptions.items() if ANY in key]  # which alone can cover another
+    wide = [(key, exceptions[key]) for key in _wide(exceptions)]
     return {
         key: access
         for key, access in exceptions.items()
-        if not any([other != key and _covers(other, key) and not access & ~held for other, held in wide])
+        if not any([not access & ~held and other != key and _covers(other, key) for other, held in wide])
     }
+
+
+def _wide(exceptions):
+    """Those of several devices, which alone can cover or cross another; most rules name one device."""
+    return [key for key in exceptions if ANY in key]
 
 
 def _covers(wide, narrow):

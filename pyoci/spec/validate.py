@@ -308,7 +308,12 @@ def _unsupported(path, what, document="config.json"):
 
 def _check(value, rule):
     kind = type(rule)
-    if kind is tuple:
+    if kind is type:
+        if type(value) is not rule:
+            raise _wrong(value, {str: "a string", bool: "true or false", int: "an integer"}[rule])
+        if rule is str and "\0" in value:
+            raise _nul(value)
+    elif kind is tuple:
         if type(value) is not int:
             raise _wrong(value, "an integer")
         if not rule[0] <= value <= rule[1]:
@@ -322,12 +327,8 @@ def _check(value, rule):
             raise _wrong(value, "a string")
         if value not in rule:
             raise _refused("", "", f"unknown value {_quoted(value)}, expected one of {' '.join(sorted(rule))}")
-    elif kind is not type:
+    else:
         rule(value)
-    elif type(value) is not rule:
-        raise _wrong(value, {str: "a string", bool: "true or false", int: "an integer"}[rule])
-    elif rule is str and "\0" in value:
-        raise _nul(value)
 
 
 def _check_object(value, table):
