@@ -19,12 +19,18 @@ def read_file(path, dir_fd=None):
         posix.close(fd)
 
 
-def read_all(fd, path):
-    """What is left of an open file; `path` is for the error.  Raises SyscallError (read)."""
+def read_all(fd, path, regular_size=None):
+    """What is left of an open file; `path` is for the error.  Raises SyscallError (read).
+
+    `regular_size`: the size of one that is a regular file, where a short read is the last.
+    """
+    length = 65536 if regular_size is None else regular_size + 1
     pieces = []
     try:
-        while piece := posix.read(fd, 65536):
+        while piece := posix.read(fd, length):
             pieces.append(piece)
+            if regular_size is not None and len(piece) < length:
+                break
     except OSError as error:
         raise SyscallError("read", error.errno, path) from None
     return b"".join(pieces)

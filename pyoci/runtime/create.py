@@ -138,14 +138,21 @@ def create(root, container_id, bundle, options, warn, signals=None):
         signals=signals if config.get("hooks") else None,  # nothing else takes long that a signal could end
     )
     try:
-        gate = next(index for index, op in enumerate(plan.create) if op.number == _GATE)
-        launch.carry_out(end=gate)
+        launch.carry_out(end=_gate_of(plan.create))
     except BaseException as error:
         give_back(launch, container, error)
         if isinstance(error, OperationFailed) and error.origin.startswith("hooks."):
             _poststop(config, container_id, bundle, warn)
         raise
     return container, launch
+
+
+def _gate_of(ops):
+    """Where the gate is: close to the end."""
+    index = len(ops) - 1
+    while ops[index].number != _GATE:
+        index -= 1
+    return index
 
 
 def _poststop(config, container_id, bundle, warn):

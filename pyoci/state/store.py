@@ -13,7 +13,7 @@ joined to a path.  Nothing here knows cgroups or processes.
 """
 
 import posix
-from errno import EEXIST, ELOOP, ENXIO
+from errno import EEXIST, ELOOP, ENOTEMPTY, ENXIO
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from pyoci.errors import AlreadyExists, ConfigError, DamagedState, NoSuchContainer, StateError, SyscallError, UsageError
@@ -24,6 +24,7 @@ from pyoci.spec.decode import decode, encode
 _ID_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 ID_BYTES = 1024
 _S_IFMT, _S_IFREG = 0o170000, 0o100000
+_FILES = ("state.json", "journal", "word", "config.json")  # of a container that has been started, in the order in which they go
 _OPEN = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW
 _MAKE = posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC | posix.O_NOFOLLOW
 
@@ -89,7 +90,7 @@ class Container:
                 raise _anothers(self.id, path, facts)
             if facts.st_mode & _S_IFMT != _S_IFREG:
                 raise DamagedState(f"{path}: damaged: it is no file; delete --force removes the container")
-            return read_all(fd, path)
+            return read_all(fd, path, facts.st_size)
         finally:
             posix.close(fd)
 
@@ -101,13 +102,8 @@ class Container:
         if self.exists():
             raise AlreadyExists(self.id)
         root = self.path[: -len(self.id) - 1]
-        make_root(root)
         fresh = f"{root}/@{posix.getpid()}.{id(self):x}"  # not the id, which may be as long as a name can be
-        _remove_tree(fresh)  # of a create that was killed here and had our pid
-        try:
-            posix.mkdir(fresh, 0o711)
-        except OSError as error:
-            raise SyscallError("mkdir", error.errno, fresh) from None
+        _make_fresh(root, fresh)
         try:
             posix.chmod(fresh, 0o711)  # whatever the umask is
             self._lock_fd = _open_locked(fresh)
@@ -180,11 +176,14 @@ class Container:
     def save(self, record):
         """Write the record so that a reader sees the old one or the new one.  Raises SyscallError."""
         fresh = self.file(".state.json")
+        data = encode(record).encode("utf-8", "surrogateescape")
         try:
-            posix.unlink(fresh)  # of a command that was killed here
-        except OSError:
-            pass
-        write_file(fresh, encode(record).encode("utf-8", "surrogateescape"), _MAKE)
+            write_file(fresh, data, _MAKE)
+        except SyscallError as error:
+            if error.errno != EEXIST:
+                raise
+            _unlink(".state.json", self._lock_fd, self.path)  # of a command that was killed here
+            write_file(fresh, data, _MAKE)
         try:
             posix.rename(fresh, self.file("state.json"))
         except OSError as error:
@@ -203,9 +202,15 @@ class Container:
         """Remove the directory, which is held, and all that is in it, the record first, so that a half-removed one is nobody's
         container."""
         try:
-            _unlink("state.json", self._lock_fd, self.path)
-            _empty(self._lock_fd, self.path)
-            posix.rmdir(self.path)
+            for name in _FILES:
+                _unlink(name, self._lock_fd, self.path)
+            try:
+                posix.rmdir(self.path)
+            except OSError as error:
+                if error.errno != ENOTEMPTY:
+                    raise
+                _empty(self._lock_fd, self.path)
+                posix.rmdir(self.path)
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -275,6 +280,18 @@ def _open_locked(path):
         posix.close(fd)
         return -1
     return fd
+
+
+def _make_fresh(root, fresh):
+    try:
+        return posix.mkdir(fresh, 0o711)
+    except OSError:
+        make_root(root)
+        _remove_tree(fresh)  # of a create that was killed here and had our pid
+    try:
+        posix.mkdir(fresh, 0o711)
+    except OSError as error:
+        raise SyscallError("mkdir", error.errno, fresh) from None
 
 
 def _remove_tree(path):
