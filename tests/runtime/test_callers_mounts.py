@@ -45,3 +45,23 @@ def test_shared_root_leaves_a_mount_its_own_propagation(bundle, pyoci, open_path
     finally:
         support.umount(open_path)
     assert {line.split()[0]: line.split()[1] == "shared" for line in lines} == {"/": True, "/shared": True, "/private": False, "/proc": False}
+
+
+@pytest.mark.parametrize("cover", ["/t", "/link", "/t/back"])
+def test_mount_point_is_made_in_what_covers_the_tmpfs_of_the_one_before(bundle, pyoci, cover):
+    """Several in one tmpfs are made from its descriptor; not so once something lies on it, by whatever name it was put there."""
+    (bundle.rootfs / "link").symlink_to("t")
+    (bundle.rootfs / "t").mkdir()
+    (bundle.rootfs / "t" / "back").symlink_to("../t")
+    bundle.mount("/t", "tmpfs", "tmpfs", "tmpcopyup").mount("/t/one").mount("/t/two").mount(cover).mount("/t/three").mount("/t/four")
+    bundle.linux["devices"] = [{"path": "/t/null", "type": "c", "major": 1, "minor": 3}]
+    bundle.write().shell("cd /t; echo *; : >null; grep -c ' /t/[a-z]* ' /proc/self/mountinfo")
+    assert pyoci.run(bundle).stdout == "four null three\n4\n"
+
+
+def test_mount_points_beside_each_other_in_a_tmpfs_lie_on_what_they_name(bundle, pyoci):
+    (bundle.rootfs / "t" / "there").mkdir(parents=True)
+    (bundle.rootfs / "t" / "link").symlink_to("there/inner")
+    bundle.mount("/t", "tmpfs", "tmpfs", "tmpcopyup").mount("/t/one").mount("/t/there").mount("/t/link").mount("/t/two/deep").mount("/t/three")
+    bundle.shell("cd /t; echo * there/*; while read -r _ _ _ _ target _; do echo $target; done </proc/self/mountinfo | grep ^/t/")
+    assert pyoci.run(bundle).stdout.split() == "link one there three two there/inner /t/one /t/there /t/there/inner /t/two/deep /t/three".split()

@@ -33,6 +33,13 @@ struct machine {
 		uint32_t major, minor;
 	} fresh[MAX_FRESH];    /* of the tmpfs that we mounted: what is made in them goes with them, and is noted nowhere */
 	unsigned fresh_count;
+	struct {
+		int fd;
+		const char *path;  /* of what was made in it, and how much of that is the directory's own */
+		size_t length;
+		bool is_fresh;
+		bool holds_target; /* the target of this operation was made in it, so that a mount on that covers nothing of the way there */
+	} parent;              /* of what was made last, kept while it is certain that its path still leads there */
 	const char *home;      /* HOME=..., or NULL */
 	char *scratch;         /* SCRATCH bytes, mapped on first use */
 	char *arena;           /* what is left of the memory that grab gives out */
@@ -64,13 +71,16 @@ void warn(struct machine *m, enum step step, long error, uint32_t item);
 /* paths.c: every path below the rootfs is resolved by these, in the kernel, with the rootfs as root */
 int open_in_root(struct machine *m, const char *path, int flags, uint64_t resolve);
 enum target_kind { TARGET_FILE, TARGET_DIRECTORY };
-int open_or_make(struct machine *m, const char *path, enum target_kind kind, uint64_t resolve);
-/* Open the directory that holds the last name of path, made if missing; *name points into path. */
+/* Is_new, where it is given: whether it was made. As all paths below, this one must last. */
+int open_or_make(struct machine *m, const char *path, enum target_kind kind, uint64_t resolve, bool *is_new);
+/* The directory that holds the last name of path, made if missing, which the machine closes; *name points into path. */
 int open_parent(struct machine *m, const char *path, const char **name);
+void forget_parent(struct machine *m);
 bool is_missing(int parent, const char *name);
 void remember_fresh(struct machine *m, int mount);
 int note_made(struct machine *m, int parent, const char *path, size_t length, const char *name, char kind);
 int stat_fd(int fd, struct statx *facts);
+bool are_of_device(const struct statx *facts, uint32_t type, uint32_t major, uint32_t minor);
 bool is_device(int fd, uint32_t type, uint32_t major, uint32_t minor);
 bool is_directory(int fd);
 long filesystem_type(int fd);

@@ -173,6 +173,10 @@ static int run_plan(struct machine *m)
 	while (m->index < m->plan.count) {
 		const struct op *op = &m->plan.ops[m->index];
 
+		/* What others do, and what else we do, may cover the way there. */
+		m->parent.holds_target = false;
+		if (op->kind != OP_MOUNT && op->kind != OP_BIND && op->kind != OP_MAKE_DEVICE && op->kind != OP_MAKE_LINK)
+			forget_parent(m);
 		if (*op_arguments[op->kind] == 'H') {
 			if (send_message(m, MESSAGE_TURN, m->index) < 0 || receive_until(m, MESSAGE_RUN, &m->index) < 0)
 				return -1;
@@ -197,7 +201,7 @@ static int number_of(const char *text)
 
 __attribute__((noreturn, used)) void start(long *stack)
 {
-	struct machine m = { .root = -1, .null_device = -1, .empty = -1 };
+	struct machine m = { .root = -1, .null_device = -1, .empty = -1, .parent.fd = -1 };
 	char **argv = (char **)(stack + 1);
 
 	if (stack[0] < 2)

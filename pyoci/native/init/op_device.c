@@ -25,18 +25,24 @@ static int set_owner_and_mode(struct machine *m, int fd, const struct op_make_de
 	return error < 0 ? fail(m, STEP_FCHMOD, error, a->path_) : 0;
 }
 
+/* Before something is made in the parent that is kept; what lies in a tmpfs of ours goes with it. */
+static int note_beside(struct machine *m, const char *path, const char *name, char kind)
+{
+	return m->parent.is_fresh ? 0 : note_made(m, m->parent.fd, path, (size_t)(name - path), name, kind);
+}
+
 OPERATION(make_device)
 {
 	const char *name;
 	struct statx facts;
-	SCOPED_FD parent = open_parent(m, a->path_, &name);
+	int parent = open_parent(m, a->path_, &name);
 	SCOPED_FD node = -1;
 	long error = -EEXIST;
 
 	if (parent < 0)
 		return fail(m, STEP_OPENAT2, parent, a->path_);
-	if (is_missing(parent, name)) {
-		error = note_made(m, parent, a->path_, (size_t)(name - a->path_), name, 'n');
+	if (m->parent.is_fresh || is_missing(parent, name)) {
+		error = note_beside(m, a->path_, name, 'n');
 		if (error < 0)
 			return fail(m, STEP_WRITE, error, a->path_);
 		error = CALL4(mknodat, parent, name, (uint32_t)(a->type_ | a->mode_), device_number(a->major_, a->minor_));
@@ -46,11 +52,8 @@ OPERATION(make_device)
 	node = (int)CALL4(openat, parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0);
 	if (node < 0)
 		return fail(m, STEP_OPEN, node, a->path_);
-	if (!is_device(node, (uint32_t)a->type_, (uint32_t)a->major_, (uint32_t)a->minor_))
+	if (stat_fd(node, &facts) < 0 || !are_of_device(&facts, (uint32_t)a->type_, (uint32_t)a->major_, (uint32_t)a->minor_))
 		return fail(m, STEP_VERIFY_DEVICE, error == -EEXIST ? EEXIST : 0, a->path_);
-	error = stat_fd(node, &facts);
-	if (error < 0)
-		return fail(m, STEP_FSTAT, error, a->path_);
 	if (facts.stx_uid == (uint32_t)a->uid_ && facts.stx_gid == (uint32_t)a->gid_ && (facts.stx_mode & 07777u) == (uint32_t)a->mode_)
 		return 0;
 	return set_owner_and_mode(m, node, a);
@@ -70,7 +73,7 @@ OPERATION(bind_device)
 		return -1;
 	if (!is_device(tree, (uint32_t)a->type_, (uint32_t)a->major_, (uint32_t)a->minor_))
 		return fail(m, STEP_VERIFY_DEVICE, 0, a->source_);
-	target = open_or_make(m, a->path_, TARGET_FILE, 0);
+	target = open_or_make(m, a->path_, TARGET_FILE, 0, NULL);
 	if (target < 0)
 		return fail(m, STEP_OPENAT2, target, a->path_);
 	return refuse_procfs(m, target, a->path_) < 0 ? -1 : attach(m, tree, target, a->path_);
@@ -79,13 +82,13 @@ OPERATION(bind_device)
 OPERATION(make_link)
 {
 	const char *name;
-	SCOPED_FD parent = open_parent(m, a->path_, &name);
+	int parent = open_parent(m, a->path_, &name);
 	long error;
 
 	if (parent < 0)
 		return fail(m, STEP_OPENAT2, parent, a->path_);
-	if (is_missing(parent, name)) {
-		error = note_made(m, parent, a->path_, (size_t)(name - a->path_), name, 'l');
+	if (!m->parent.is_fresh && is_missing(parent, name)) {
+		error = note_beside(m, a->path_, name, 'l');
 		if (error < 0)
 			return fail(m, STEP_WRITE, error, a->path_);
 	}
@@ -134,7 +137,7 @@ static int open_peer(struct machine *m, int master)
 
 static int cover_console(struct machine *m, int peer)
 {
-	SCOPED_FD target = open_or_make(m, "/dev/console", TARGET_FILE, 0);
+	SCOPED_FD target = open_or_make(m, "/dev/console", TARGET_FILE, 0, NULL);
 	SCOPED_FD tree = -1;
 
 	if (target < 0)

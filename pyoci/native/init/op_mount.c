@@ -23,6 +23,8 @@ int attach(struct machine *m, int tree, int target, const char *text)
 {
 	long error = CALL5(move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
 
+	if (!m->parent.holds_target)
+		forget_parent(m);
 	return error < 0 ? fail(m, STEP_MOVE_MOUNT, error, text) : 0;
 }
 
@@ -249,12 +251,10 @@ OPERATION(mount)
 {
 	bool strict = is_kernel_filesystem(a->fstype_);
 	uint64_t resolve = strict ? RESOLVE_NO_SYMLINKS : 0;
-	SCOPED_FD target = open_in_root(m, a->target_, O_PATH, resolve);
+	bool is_new;
+	SCOPED_FD target = open_or_make(m, a->target_, TARGET_DIRECTORY, resolve, &is_new);
 	SCOPED_FD tree = -1;
-	bool covers = target != -ENOENT;
 
-	if (!covers)
-		target = open_or_make(m, a->target_, TARGET_DIRECTORY, resolve);
 	if (target == -ELOOP && strict)
 		return fail(m, STEP_VERIFY_DIRECTORY, ELOOP, a->target_);
 	if (target < 0)
@@ -263,12 +263,12 @@ OPERATION(mount)
 		return fail(m, STEP_VERIFY_DIRECTORY, ENOTDIR, a->target_);
 	if (!text_equal(a->fstype_, "proc") && refuse_procfs(m, target, a->target_) < 0)
 		return -1;
-	tree = new_mount(m, a->fstype_, a->source_, a->flags_, a->data_, (uint64_t)a->attr_set_, a->mode_ && covers ? target : -1);
+	tree = new_mount(m, a->fstype_, a->source_, a->flags_, a->data_, (uint64_t)a->attr_set_, a->mode_ && !is_new ? target : -1);
 	if (tree < 0)
 		return -1;
 	if (text_equal(a->fstype_, "tmpfs"))
 		remember_fresh(m, tree);
-	if (a->copy_up_ && covers && copy_up(m, target, tree) < 0)
+	if (a->copy_up_ && !is_new && copy_up(m, target, tree) < 0)
 		return -1;
 	return attach(m, tree, target, a->target_);
 }
@@ -300,7 +300,7 @@ OPERATION(bind)
 	    set_attributes(m, tree, (uint64_t)a->rattr_set_, (uint64_t)a->rattr_clr_, 0, true, a->source_) < 0)
 		return -1;
 	kind = is_directory(tree) ? TARGET_DIRECTORY : TARGET_FILE;
-	target = open_or_make(m, a->target_, kind, 0);
+	target = open_or_make(m, a->target_, kind, 0, NULL);
 	if (target < 0)
 		return fail(m, STEP_OPENAT2, target, a->target_);
 	/* move_mount says EINVAL for a file on a directory; callers look for the word that fits. */
@@ -339,7 +339,7 @@ OPERATION(propagate)
 /* cgroup2 of the container's own cgroup namespace; where the kernel refuses that, its own cgroup, bound. */
 OPERATION(cgroup_view)
 {
-	SCOPED_FD target = open_or_make(m, a->target_, TARGET_DIRECTORY, 0);
+	SCOPED_FD target = open_or_make(m, a->target_, TARGET_DIRECTORY, 0, NULL);
 	SCOPED_FD tree = -1;
 	struct list none = { 0, 0 };
 

@@ -87,13 +87,11 @@ OPERATION(bound_capabilities)
 
 		if ((uint64_t)a->mask_ >> cap & 1)
 			continue;
-		error = CALL5(prctl, PR_CAPBSET_READ, cap, 0, 0, 0);
-		if (error < 0)
-			return 0; /* the kernel knows no more */
-		if (!error)
-			continue;
 		error = CALL5(prctl, PR_CAPBSET_DROP, cap, 0, 0, 0);
-		if (error < 0)
+		if (error == -EINVAL)
+			return 0; /* the kernel knows no more */
+		/* Dropping takes CAP_SETPCAP even where there is nothing to drop. */
+		if (error < 0 && CALL5(prctl, PR_CAPBSET_READ, cap, 0, 0, 0))
 			return fail_item(m, STEP_PRCTL, error, cap, "PR_CAPBSET_DROP");
 	}
 	return 0;
@@ -161,7 +159,7 @@ OPERATION(capabilities)
 
 OPERATION(make_cwd)
 {
-	SCOPED_FD fd = open_or_make(m, a->path_, TARGET_DIRECTORY, 0);
+	SCOPED_FD fd = open_or_make(m, a->path_, TARGET_DIRECTORY, 0, NULL);
 
 	/* ENOTDIR and the like are told by change_directory, in the words for it. */
 	(void)fd;

@@ -22,13 +22,18 @@ int stat_fd(int fd, struct statx *facts)
 	return (int)CALL5(statx, fd, "", AT_EMPTY_PATH | AT_STATX_SYNC_AS_STAT, STATX_BASIC_STATS, facts);
 }
 
+bool are_of_device(const struct statx *facts, uint32_t type, uint32_t major, uint32_t minor)
+{
+	if ((facts->stx_mode & S_IFMT) != type)
+		return false;
+	return type == S_IFIFO || (facts->stx_rdev_major == major && facts->stx_rdev_minor == minor);
+}
+
 bool is_device(int fd, uint32_t type, uint32_t major, uint32_t minor)
 {
 	struct statx facts;
 
-	if (stat_fd(fd, &facts) < 0 || (facts.stx_mode & S_IFMT) != type)
-		return false;
-	return type == S_IFIFO || (facts.stx_rdev_major == major && facts.stx_rdev_minor == minor);
+	return stat_fd(fd, &facts) == 0 && are_of_device(&facts, type, major, minor);
 }
 
 bool is_directory(int fd)
@@ -133,6 +138,12 @@ int note_made(struct machine *m, int parent, const char *path, size_t length, co
 	return written == to - line ? 0 : -ENOSPC;
 }
 
+/* No link is followed, whoever put one there meanwhile. */
+static int open_made(int parent, const char *name)
+{
+	return (int)CALL4(openat, parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+}
+
 static int make_name(struct machine *m, int parent, const char *directory, const char *name, enum target_kind kind)
 {
 	int error = note_made(m, parent, directory, strlen(directory), name, kind == TARGET_DIRECTORY ? 'd' : 'f');
@@ -178,6 +189,43 @@ static int follow_link(int parent, char *walk, char *slash, char *rest)
 	return 0;
 }
 
+static size_t directory_length(const char *path)
+{
+	size_t length = strlen(path);
+
+	while (length && path[length - 1] != '/')
+		length--;
+	return length;
+}
+
+void forget_parent(struct machine *m)
+{
+	close_fd(m->parent.fd);
+	m->parent.fd = -1;
+}
+
+static void keep_parent(struct machine *m, int fd, const char *path, size_t length)
+{
+	struct statx facts;
+
+	forget_parent(m);
+	m->parent.fd = fd;
+	m->parent.path = path;
+	m->parent.length = length;
+	m->parent.is_fresh = fd >= 0 && stat_fd(fd, &facts) == 0 && is_fresh(m, &facts);
+}
+
+/* Whether the directory of `path`, up to `length`, is the one that is kept. */
+static bool is_kept(const struct machine *m, const char *path, size_t length)
+{
+	if (m->parent.fd < 0 || m->parent.length != length)
+		return false;
+	for (size_t i = 0; i < length; i++)
+		if (path[i] != m->parent.path[i])
+			return false;
+	return true;
+}
+
 /*
  * Where a walk begins: behind the parent directory of the last name, if that exists, as it mostly does; else at the root.
  * Returns its descriptor, or an error.
@@ -206,9 +254,10 @@ static int open_start(struct machine *m, char *walk, char **at)
 
 /*
  * One walk along `walk`, making what is missing. Returns an O_PATH descriptor, an error, or -ERANGE when another walk is
- * wanted: a dangling link was replaced in `walk` by what it points at, or something came meanwhile. is_new: there was nothing at the end of `walk` a moment ago.
+ * wanted: a dangling link was replaced in `walk` by what it points at, or something came meanwhile. `path`: what `walk` is a copy
+ * of, if there was nothing there a moment ago.
  */
-static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, uint64_t resolve, bool is_new)
+static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, uint64_t resolve, const char *path)
 {
 	char *at;
 	SCOPED_FD parent = open_start(m, walk, &at);
@@ -233,7 +282,7 @@ static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, u
 				rest = NULL;
 		}
 		this_kind = rest ? TARGET_DIRECTORY : kind;
-		fd = is_new && !rest ? -ENOENT : open_in_root(m, walk, O_PATH, rest ? 0 : resolve);
+		fd = path && !rest ? -ENOENT : open_in_root(m, walk, O_PATH, rest ? 0 : resolve);
 		if (fd == -ENOENT) {
 			for (char *c = walk; *c; c++)
 				if (*c == '/')
@@ -256,7 +305,15 @@ static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, u
 			}
 			if (error < 0)
 				return error;
-			fd = open_in_root(m, walk, O_PATH, rest ? 0 : resolve);
+			if (this_kind == TARGET_DIRECTORY)
+				fd = open_made(parent, slash ? slash + 1 : walk);
+			else
+				fd = open_in_root(m, walk, O_PATH, resolve);
+			if (path && slash && !rest && fd >= 0) {
+				keep_parent(m, parent, path, (size_t)(slash + 1 - walk));
+				m->parent.holds_target = true;
+				parent = -1;
+			}
 		}
 		if (fd < 0 || !rest)
 			return fd;
@@ -266,37 +323,69 @@ static int walk_and_make(struct machine *m, char *walk, enum target_kind kind, u
 	}
 }
 
-int open_or_make(struct machine *m, const char *path, enum target_kind kind, uint64_t resolve)
+static int make_target(struct machine *m, const char *path, enum target_kind kind, uint64_t resolve)
 {
 	char walk[PATH_MAX];
-	int fd = open_in_root(m, path, O_PATH, resolve);
+	int fd;
 
-	if (fd != -ENOENT)
-		return fd;
 	if (strlen(path) >= sizeof walk)
 		return -ENAMETOOLONG;
 	memcpy(walk, path, strlen(path) + 1);
 	for (int links = 0; links < LINKS_MAX; links++) {
-		fd = walk_and_make(m, walk, kind, resolve, links == 0);
+		fd = walk_and_make(m, walk, kind, resolve, links ? NULL : path);
 		if (fd != -ERANGE)
 			return fd;
 	}
 	return -ELOOP;
 }
 
+/* A directory beside what was made last, in a tmpfs of ours; -EEXIST where it is not to be there, or something is. */
+static int make_beside(struct machine *m, const char *path)
+{
+	size_t length = directory_length(path);
+	int error;
+
+	if (!is_kept(m, path, length) || !m->parent.is_fresh || !path[length])
+		return -EEXIST;
+	error = (int)CALL3(mkdirat, m->parent.fd, path + length, 0755);
+	if (error < 0)
+		return error;
+	m->parent.holds_target = true;
+	return open_made(m->parent.fd, path + length);
+}
+
+int open_or_make(struct machine *m, const char *path, enum target_kind kind, uint64_t resolve, bool *is_new)
+{
+	int fd = kind == TARGET_DIRECTORY && !resolve ? make_beside(m, path) : -EEXIST;
+	bool made = fd != -EEXIST;
+
+	if (!made) {
+		fd = open_in_root(m, path, O_PATH, resolve);
+		made = fd == -ENOENT;
+		if (made)
+			fd = make_target(m, path, kind, resolve);
+	}
+	if (is_new)
+		*is_new = made;
+	return fd;
+}
+
 int open_parent(struct machine *m, const char *path, const char **name)
 {
 	char directory[PATH_MAX];
-	size_t length = strlen(path);
+	size_t length = directory_length(path);
+	int fd;
 
-	while (length && path[length - 1] != '/')
-		length--;
 	*name = path + length;
 	if (!**name)
 		return -EISDIR;
 	if (length >= sizeof directory)
 		return -ENAMETOOLONG;
+	if (is_kept(m, path, length))
+		return m->parent.fd;
 	memcpy(directory, path, length);
 	directory[length] = 0;
-	return open_or_make(m, directory, TARGET_DIRECTORY, 0);
+	fd = open_or_make(m, directory, TARGET_DIRECTORY, 0, NULL);
+	keep_parent(m, fd, path, length);
+	return fd;
 }
