@@ -124,6 +124,56 @@ def test_file_system_below_is_told(docker):
     assert docker.prints("info", "--format", "{{.DriverStatus}}") == f"[[Backing Filesystem {found.strip()}]]\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["lo"], "load login logout logs"), (["--debug", "--runtime", "runc", "unp"], "unpause"), (["image", "pr"], "prune"), (["container", "--"], "--help"),
+        (["ps", "--f"], "--filter --format"), (["run", "--network", ""], "host none"), (["run", "--pull=a"], "--pull=always"), (["save", "-o", ""], ""),
+        (["exec", "-it", "w"], "web"), (["exec", "web", "w"], ""), (["run", "-it", "-m", "5m", "bu"], "busybox"), (["run", "busybox", "--"], ""), (["cp", "f", "w"], "web:"),
+        (["container", "rename", "w"], "web"), (["rename", "web", ""], ""), (["inspect", "b"], "busybox"), (["completion", ""], "bash fish zsh"), (["nosuch", ""], ""),
+        (["stop", "web", "-t"], "-t"), (["run", "--rm", "-it", "--cap-"], "--cap-add --cap-drop"), ([""], None),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_completion_offers_what_may_come_next(docker, words, offered):
+    found = docker.prints("completion", "words", *words).split()
+    assert found == offered.split() if offered is not None else set(found) > {"run", "ps", "image", "completion"}
+
+
+def shell_offers(docker, shell, ask, before="true"):
+    """What a shell offers that has read its script."""
+    (docker.folder / "script").write_text(docker.prints("completion", shell))
+    environment = {"PATH": f"{PROGRAM.parent}:{os.environ['PATH']}", "MINIDOCKER_ROOT": docker.place.roots.data, "MINIDOCKER_RUN": docker.place.roots.run, "HOME": str(docker.folder)}
+    done = subprocess.run([shell, "-c", f"{before}; source ./script; {ask}"], cwd=docker.folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize(("line", "offered"), [("rm -f w", ["web"]), ("run --network=", ["host", "none"]), ("rmi busybox:la", []), ("image ls --filt", ["--filter"]), ("load -i ", [])])
+def test_bash_completes(docker, line, offered):
+    ask = 'COMP_LINE="minidocker $1"; COMP_POINT=${#COMP_LINE}; _minidocker; printf "%s\\n" "${COMPREPLY[@]}"'.replace("$1", line)
+    assert shell_offers(docker, "bash", ask) == offered
+
+
+def test_fish_completes(docker, needs):
+    needs("fish")
+    assert shell_offers(docker, "fish", "complete -C 'minidocker rm -f w'") == ["web"]
+    assert "script" in shell_offers(docker, "fish", "complete -C 'minidocker load -i scr'")
+
+
+def test_zsh_completes(docker, needs):
+    needs("zsh")
+    stand_ins = "compdef() { }; compadd() { print -l -- ${(P)2} }; _files() { echo files }"  # of zsh's completion system, which is a terminal's
+    assert shell_offers(docker, "zsh", "words=(minidocker rm -f w); CURRENT=4; _minidocker", stand_ins) == ["web"]
+    assert shell_offers(docker, "zsh", "words=(minidocker load -i ''); CURRENT=4; _minidocker", stand_ins) == ["files"]
+
+
+def test_completion_of_another_shell_is_refused_and_makes_no_roots(docker, tmp_path):
+    assert docker("completion", "tcsh") == (125, "", "minidocker: no completion for shell 'tcsh': bash, zsh or fish\n")
+    assert docker.prints("--data-root", str(tmp_path / "none"), "--run-root", str(tmp_path / "run"), "completion", "words", "rm", "") == ""
+    assert os.listdir(tmp_path) == []
+
+
 def test_ps_q_prints_ids_alone(docker):
     assert docker.prints("ps", "-q") == docker.place.get("web").id[:12] + "\n"
 

@@ -17,7 +17,7 @@ COMMANDS = {
     "rmi": "images", "stats": "stats", "top": "look", "wait": "life", "create": "run", "commit": "files", "save": "archive",
     "load": "archive", "export": "files", "import": "archive", "events": "look", "login": "registry", "logout": "registry",
     "update": "update", "pause": "life", "unpause": "life", "rename": "life", "diff": "look", "history": "images", "attach": "start",
-    "info": "about", "version": "about",
+    "info": "about", "version": "about", "completion": "completion",
 }  # fmt: skip
 # noun -> {word: (command, module)}
 NOUNS = {
@@ -169,16 +169,23 @@ def main(words, prepare=None):
         return fail(name, error)
 
 
-def _read_settings(words):
-    from pyoci.minidocker.cli.options import FLAG, TEXT, Option, parse
+def global_options():
+    """The flags before a command."""
+    from pyoci.minidocker.cli.options import FLAG, TEXT, Option
 
-    options = (
+    return (
         Option("data-root", "", TEXT, "where images and containers are kept"),
         Option("run-root", "", TEXT, "where sockets and locks are kept"),
         Option("runtime", "", TEXT, "another OCI runtime's path, such as /usr/sbin/runc"),
         Option("debug", "D", FLAG, "show where an error came from"),
         Option("version", "v", FLAG, "print the version"),
     )
+
+
+def _read_settings(words):
+    from pyoci.minidocker.cli.options import parse
+
+    options = global_options()
     settings, words = parse(words, options, interspersed=False)
     if settings["version"]:
         from pyoci import __version__
