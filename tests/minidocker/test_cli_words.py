@@ -9,7 +9,7 @@ from pyoci.minidocker.cli.commands.files import split_place
 from pyoci.minidocker.cli.listing import listing, table
 from pyoci.minidocker.cli.main import COMMANDS, NOUNS, command_of, find, main
 from pyoci.minidocker.cli.options import FLAG, LIST, NUMBER, TEXT, Option, Usage, parse
-from pyoci.minidocker.cli.template import Fields, Template
+from pyoci.minidocker.cli.template import Fields, Nil, Template
 from pyoci.minidocker.durations import duration_ns, human_duration
 from pyoci.minidocker.errors import BadRequest, MiniDockerError
 from pyoci.minidocker.sizes import human_size
@@ -388,6 +388,13 @@ def test_every_error_of_the_platform_leaves_with_125():
 
 def test_printf_prints_numbers_and_quotes():
     assert Template('{{printf "%03d|%-4s|%q|%d%%" 7 "a" "b" 50}}').render({}) == '007|a   |"b"|50%'
+
+
+def test_list_or_map_that_was_never_made_prints_as_an_empty_one():
+    data = {"List": Nil("[]"), "Map": Nil("map[]"), "Words": ["a", "b c"]}
+    shown = "{{.List}} {{.Map}} {{json .List}} {{json .}} {{len .Map}}{{range .List}}x{{else}}-{{end}}{{if .Map}}x{{end}}{{join .List \",\"}} {{.Map.a}}"
+    assert Template(shown).render(data) == '[] map[] null {"List":null,"Map":null,"Words":["a","b c"]} 0- <no value>'
+    assert Template('{{printf "%q %q" .Words .List}} {{index .Map "a"}}.').render(data) == '["a" "b c"] [] .'
 
 
 def test_known_fields_are_strict_and_maps_are_not():

@@ -25,6 +25,24 @@ class Fields(dict):
     unsaid: ClassVar = {}
 
 
+class Nil:
+    """A list or map of Go's that was never made: null in JSON, and else as an empty one.  text: `[]` or `map[]`."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text):
+        self.text = text
+
+    def __str__(self):
+        return self.text
+
+    def __len__(self):
+        return 0
+
+    def __iter__(self):
+        return iter(())
+
+
 def text_of(value):
     """A value as Go's fmt prints it."""
     if value is MISSING:
@@ -44,7 +62,7 @@ def as_json(value):
     """Compact JSON, as Go writes it; without methods."""
     if isinstance(value, dict):
         value = {name: item for name, item in value.items() if name not in METHODS or not callable(item)}
-    text = json.dumps(None if value is MISSING else value, ensure_ascii=False, separators=(",", ":"), default=lambda given: given())
+    text = json.dumps(None if value is MISSING else value, ensure_ascii=False, separators=(",", ":"), default=lambda given: None if isinstance(given, Nil) else given())
     return json_escaped(text).replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
@@ -56,10 +74,23 @@ def truth(value):
 def _index(container, *keys):
     for key in keys:
         try:
-            container = container.get(key, MISSING) if isinstance(container, dict) else container[key]
+            container = {} if isinstance(container, Nil) and container.text == "map[]" else container
+            container = container.get(key, _zero_of(container)) if isinstance(container, dict) else container[key]
         except (IndexError, TypeError, KeyError, AttributeError) as error:
             raise BadRequest(f"template: index {text_of(key)}: {error}") from error
     return container
+
+
+def _zero_of(held):
+    """What `index` finds under a key that a map has not: a map of words, such as labels, gives an empty one."""
+    return "" if all(isinstance(value, str) for value in held.values()) else MISSING
+
+
+def _quoted(value):
+    """%q: a word in quotes, each word of a list."""
+    if isinstance(value, (list, tuple)):
+        return "[" + " ".join(map(_quoted, value)) + "]"
+    return value.text if isinstance(value, Nil) else json.dumps(text_of(value), ensure_ascii=False)
 
 
 def _printf(form, *given):
@@ -73,7 +104,7 @@ def _printf(form, *given):
             return f"%!{verb}(MISSING)"
         value = left.pop(0)
         if verb == "q":
-            value = json.dumps(text_of(value), ensure_ascii=False)
+            value = _quoted(value)
         return f"%{flags}{verb if verb in 'dfx' else 's'}" % (value if verb in "dfx" else text_of(value))
 
     return re.sub(r"%([-+ 0#]*\d*(?:\.\d+)?)([vsdqfxt%])", shown, form)
@@ -249,7 +280,7 @@ def _run(nodes, dot, names, out, strict):
 
 def _range(node, value, dot, names, out, strict):
     _, expression, body, otherwise = node
-    value = {} if value in (None, MISSING) else value
+    value = {} if value in (None, MISSING) or isinstance(value, Nil) else value
     if not isinstance(value, (dict, list, tuple)):
         raise BadRequest(f"template: range can't iterate over {text_of(value)}")
     pairs = [(key, value[key]) for key in sorted(value)] if isinstance(value, dict) else list(enumerate(value))
@@ -329,6 +360,6 @@ def _field(value, name, strict, text):
         if found is MISSING and (strict or isinstance(value, Fields)):
             raise BadRequest(f'template: {{{{{text}}}}}: can\'t evaluate field {name}; known: {", ".join(sorted(value))}')
         return found if name in METHODS or not callable(found) else found()
-    if value in (None, MISSING):
+    if value in (None, MISSING) or isinstance(value, Nil):
         return MISSING
     raise BadRequest(f"template: {{{{{text}}}}}: can't evaluate field {name} of {text_of(value)}")

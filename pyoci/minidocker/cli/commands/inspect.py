@@ -5,7 +5,7 @@ import json
 from pyoci.errors import PyociError
 from pyoci.minidocker.cli.main import FAILED, Command, say
 from pyoci.minidocker.cli.options import FLAG, TEXT, Option
-from pyoci.minidocker.cli.template import Fields, Template, as_json
+from pyoci.minidocker.cli.template import Fields, Nil, Template, as_json
 from pyoci.minidocker.cli.visible import json_escaped
 from pyoci.minidocker.errors import BadRequest, NotFound
 
@@ -13,7 +13,8 @@ from pyoci.minidocker.errors import BadRequest, NotFound
 # What is a map, by the names of its holder and its own: any key may be asked for.
 MAPS = {
     ("Config", "Labels"), ("Config", "ExposedPorts"), ("Config", "Volumes"), ("LogConfig", "Config"), ("HostConfig", "Tmpfs"), ("HostConfig", "Sysctls"),
-    ("HostConfig", "PortBindings"), ("HostConfig", "Annotations"), ("NetworkSettings", "Networks"), ("NetworkSettings", "Ports"), ("GraphDriver", "Data"),
+    ("HostConfig", "PortBindings"),
+    ("HostConfig", "Annotations"), ("HostConfig", "StorageOpt"), ("NetworkSettings", "Networks"), ("NetworkSettings", "Ports"), ("GraphDriver", "Data"),
 }  # fmt: skip
 # Fields that JSON leaves out while they are empty, by their holder.
 UNSAID = {
@@ -23,13 +24,27 @@ UNSAID = {
                "Entrypoint": None, "OnBuild": None, "User": "", "WorkingDir": "", "Cmd": None, "Env": None, "ArgsEscaped": False},
     "HostConfig": {"Init": None, "Mounts": None, "Tmpfs": None, "Sysctls": None, "Annotations": None, "StorageOpt": None, "GroupAdd": None},
 }  # fmt: skip
+# Lists and maps of Go's, by their holder, that are null in JSON while they are empty.
+NULL_LISTS = {
+    "": {"ExecIDs", "Args", "RepoTags", "RepoDigests"},
+    "Config": {"Env", "Cmd", "Entrypoint", "OnBuild", "Shell"},
+    "HostConfig": {"Binds", "VolumesFrom", "CapAdd", "CapDrop", "ExtraHosts", "GroupAdd", "Links", "SecurityOpt", "DeviceCgroupRules", "DeviceRequests", "Mounts"},
+}  # fmt: skip
+
+
+def _null(name, key):
+    """What stands for null in a field."""
+    if (name, key) in MAPS:
+        return Nil("map[]")
+    return Nil("[]") if key in NULL_LISTS.get(name, ()) else None
 
 
 def _fields(document, name=""):
     """The document with its objects as Fields."""
     made = Fields()
-    made.unsaid = UNSAID.get(name, {})
+    made.unsaid = {key: _null(name, key) if value is None else value for key, value in UNSAID.get(name, {}).items()}
     for key, value in document.items():
+        value = _null(name, key) if value is None else value
         made[key] = _fields(value, key) if isinstance(value, dict) and (name, key) not in MAPS else value
     return made
 
