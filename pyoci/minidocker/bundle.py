@@ -5,6 +5,7 @@ Source: Engine API v1.44 ContainerCreate; runtime-spec 1.3.0 config.md, config-l
 """
 
 from pyoci.minidocker import bundle_limits, bundle_mounts, bundle_security
+from pyoci.minidocker.errors import BadRequest
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 INIT = "/sbin/docker-init"
@@ -96,6 +97,14 @@ def process(body, host, facts, security):
 def command(body):
     """What is executed: the entry point and its arguments."""
     return [*(body.get("Entrypoint") or []), *(body.get("Cmd") or [])]
+
+
+def check_words(what, words):
+    """Raise BadRequest for a word that config.json, which is UTF-8, can't hold: it would reach the program as another."""
+    for word in words:
+        if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            shown = word.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+            raise BadRequest(f"{what} '{shown}' is not UTF-8", hint="a file or standard input carries any bytes")
 
 
 def environment(body, hostname):

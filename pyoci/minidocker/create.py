@@ -128,6 +128,8 @@ def create(store, body, name="", *, runtime="", pull="missing", platform="", pro
     judge_merged(made)
     if not bundle.command(made):
         raise BadRequest("no command specified", hint="the image names none: give one after the image's name")
+    bundle.check_words("argument", bundle.command(made))
+    bundle.check_words("environment variable", made["Env"])
     container_id = containers.new_id()
     if not made.get("Hostname"):
         made["Hostname"] = "" if host.get("UTSMode") == "host" or host.get("NetworkMode") == "host" else container_id[:12]

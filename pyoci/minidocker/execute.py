@@ -12,7 +12,7 @@ import stat
 
 from pyoci.errors import PyociError
 from pyoci.kernel import calls
-from pyoci.minidocker import containers, monitor, users
+from pyoci.minidocker import bundle, containers, monitor, users
 from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError
 from pyoci.minidocker.paths import private
 from pyoci.minidocker.start import runtime_of
@@ -32,6 +32,8 @@ def process_of(container, given):
     process["args"] = list(given.get("Cmd") or [])
     if not process["args"]:
         raise BadRequest("No exec command specified")
+    bundle.check_words("argument", process["args"])
+    bundle.check_words("environment variable", given.get("Env") or [])
     process["terminal"] = bool(given.get("Tty"))
     process.pop("consoleSize", None)
     process.pop("oomScoreAdj", None)

@@ -98,6 +98,21 @@ def test_error_is_one_line_with_a_hint_and_status_125(docker, words, said):
     assert said in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "--name", "bytes", "busybox", "echo", b"\xff\xc3\xa9"], "argument '\\xff\u00e9' is not UTF-8"),
+        (["run", "--name", "bytes", "-e", b"A=\xff", "busybox", "true"], "environment variable 'A=\\xff' is not UTF-8"),
+        (["exec", "web", "echo", b"\xff"], "argument '\\xff' is not UTF-8"),
+        (["exec", "-e", b"A=\xff", "web", "true"], "environment variable 'A=\\xff' is not UTF-8"),
+    ],
+    ids=["argument", "environment", "exec", "exec-environment"],
+)  # fmt: skip
+def test_bytes_that_a_config_cannot_hold_are_refused(docker, words, said):
+    assert docker(*words) == (125, "", f"minidocker: {said}\n  a file or standard input carries any bytes\n")
+    assert docker.prints("ps", "-aq", "--filter", "name=bytes") == ""
+
+
 def test_misspelt_image_that_no_registry_has_is_hinted_at(docker):
     docker.prints("tag", "busybox", "localhost:1/tools")
     status, out, err = docker.run("localhost:1/tolls", "true")

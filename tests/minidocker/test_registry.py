@@ -302,6 +302,7 @@ def test_a_wrong_password_is_not_kept(members, tmp_path):
     with pytest.raises(RegistryProblem) as caught:
         auth.login(members.name, "me", "wrong")
     assert str(caught.value).startswith(f"{members.name}: login: not authorized")
+    assert caught.value.hint == "is the password right? Some registries take a token in its place"
     assert not (tmp_path / "docker").exists()
 
 

@@ -135,7 +135,12 @@ def login(registry, user, password):
         raise BadRequest("a user name is required")
     host = host_of(registry)
     with contextlib.closing(Registry(host, credentials=Credentials(user, password))) as asked:
-        asked.check()
+        try:
+            asked.check()
+        except RegistryProblem as error:
+            if error.code == "unauthorized":
+                error.hint = "is the password right? Some registries take a token in its place"
+            raise
     path = config_path()
     config = read_config(path)
     key = key_of(host)
