@@ -13,7 +13,8 @@ from pyoci.minidocker.logs import log_config
 from pyoci.spec.names import RLIMITS, signal_number
 
 LEAST_MEMORY = 6 << 20
-NO_NETWORK = "no --network was given: the container has none but its loopback; networks come with a later release, --network host shares the host's"
+NO_NETWORK = ("no --network was given: the container has none but its loopback; networks come with a later release, --network host shares the host's, and "
+              "MINIDOCKER_NETWORK in the environment (none, host) is taken where none is given")  # fmt: skip
 
 
 def judge(body):

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.needs("root", "init", "shim", "busybox")
 
 PROGRAM = pathlib.Path(sys.executable).parent / "minidocker"
 TIMEOUT_S = 30
+ENVIRONMENT = {}  # what a test adds
 
 
 class Program:
@@ -30,7 +31,7 @@ class Program:
 
     def __call__(self, *words, stdin=subprocess.DEVNULL):
         """(status, stdout, stderr) of one call; files, for a container may inherit them."""
-        environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": self.place.roots.data, "MINIDOCKER_RUN": self.place.roots.run, "TZ": "UTC"}
+        environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": self.place.roots.data, "MINIDOCKER_RUN": self.place.roots.run, "TZ": "UTC", **ENVIRONMENT}
         if self.place.runtime:
             words = ("--runtime", self.place.runtime, *words)
         with (self.folder / "out").open("w+") as out, (self.folder / "err").open("w+") as err:
@@ -111,6 +112,16 @@ def test_error_is_one_line_with_a_hint_and_status_125(docker, words, said):
 def test_bytes_that_a_config_cannot_hold_are_refused(docker, words, said):
     assert docker(*words) == (125, "", f"minidocker: {said}\n  a file or standard input carries any bytes\n")
     assert docker.prints("ps", "-aq", "--filter", "name=bytes") == ""
+
+
+def test_network_of_the_environment_is_taken_where_none_is_given(docker, monkeypatch):
+    assert "MINIDOCKER_NETWORK" in docker("create", "--name", "lonely", "busybox", "true")[2]
+    monkeypatch.setitem(ENVIRONMENT, "MINIDOCKER_NETWORK", "host")
+    docker.prints("create", "--name", "asked", "busybox", "true")
+    docker.prints("create", "--name", "other", "--network", "none", "busybox", "true")
+    shown = docker.prints("inspect", "-f", "{{.HostConfig.NetworkMode}}", "lonely", "asked", "other")
+    docker.prints("rm", "lonely", "asked", "other")
+    assert shown == "none\nhost\nnone\n"
 
 
 def test_misspelt_image_that_no_registry_has_is_hinted_at(docker):

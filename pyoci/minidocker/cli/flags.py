@@ -98,7 +98,7 @@ GROUPS = {
         Option("cgroupns", "", TEXT, "cgroup namespace: private or host"),
     ),
     "Network": (
-        Option("network", "", LIST, "none (default), host or container:NAME"),
+        Option("network", "", LIST, "none (default, or $MINIDOCKER_NETWORK), host or container:NAME"),
         Option("net", "", LIST, "the same as --network"),
         Option("publish", "p", LIST, "publish a port (not in this release)"),
         Option("publish-all", "P", FLAG, "publish all exposed ports (not in this release)"),
@@ -158,6 +158,8 @@ READ_LISTS = {
 def request(given, image, command, environ=os.environ):
     """The create request.  given: Values of OPTIONS; image: as the user wrote it; command: words, may be empty.  Raises BadRequest."""
     body = {"Image": image, "HostConfig": host_config(given)}
+    if environ.get("MINIDOCKER_NETWORK"):
+        body["HostConfig"].setdefault("NetworkMode", environ["MINIDOCKER_NETWORK"])
     body.update({key: given[flag] for flag, key in CONFIG_KEYS.items() if flag in given})
     if command:
         body["Cmd"] = command
