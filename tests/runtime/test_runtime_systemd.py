@@ -64,7 +64,8 @@ def cgroups_of(pid):
 
 
 def place(controller, unit_name):
-    return pathlib.Path(f"{LAYOUT.mounts[controller][0]}/system.slice/{unit_name}")
+    hierarchy = "" if LAYOUT.version == 2 else controller
+    return pathlib.Path(f"{LAYOUT.mounts[hierarchy][0]}/system.slice/{unit_name}")
 
 
 def test_life_of_a_container_in_a_scope(pyoci, bundle, systemd):
