@@ -1,5 +1,6 @@
 """What the process finds: mounts and their options, users, devices, names, limits, hidden paths; with and without namespaces."""
 
+import json
 import os
 import pathlib
 import stat
@@ -7,6 +8,8 @@ import stat
 import pytest
 import support
 from watching import inside
+
+from pyoci.cgroup import face
 
 HOST_ID = 100_000
 
@@ -359,3 +362,19 @@ def test_mount_in_the_host_reaches_a_slave_and_no_private_root(bundle, pyoci, tm
         support.umount(bundle.path / "source" / "sub")
     finally:
         support.umount(bundle.path / "source")
+
+
+def test_process_that_outlives_the_first_is_ended_though_it_is_frozen(bundle, pyoci):
+    """Without a pid namespace of its own; SIGKILL does not act in a frozen v1 cgroup."""
+    bundle.linux["namespaces"] = [one for one in bundle.linux["namespaces"] if one["type"] != "pid"]
+    bundle.process["args"] = ["sh", "-c", "sleep 1000 & exec sleep 1001"]
+    name = pyoci.start(bundle.write())
+    pid = pyoci.pid(name)
+    directories = json.loads((pyoci.root / name / "state.json").read_text())["cgroups"]
+    support.until(lambda: len(face.processes(directories)) == 2)
+    other = next(one for one in face.processes(directories) if one != pid)
+    os.kill(pid, 9)
+    support.wait_until_stopped(pyoci, name)
+    face.freeze(directories)
+    pyoci.ok("delete", name)
+    support.wait_for_end(other)
