@@ -7,7 +7,7 @@ from pyoci.cgroup.layout import directories as cgroup_directories
 from pyoci.cgroup.limits import BEFORE, DEVICE_PROGRAM, writes
 from pyoci.compile import mounts, namespaces, process
 from pyoci.compile.devices import devices
-from pyoci.kernel.calls import CLONE_NEWCGROUP
+from pyoci.kernel.calls import CLONE_NEWCGROUP, CLONE_NEWUSER
 from pyoci.plan.plan import Op, Plan
 
 SLOT_GATE = 3
@@ -254,13 +254,17 @@ def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, sl
     mounts.enter(ops, config, linux, spaces, facts.no_pivot, seals)
     _personality(ops, linux)
     if one:
-        process.limits(ops, one, "process")
+        limits_late = _stays_the_callers(one, spaces, facts)
+        if not limits_late:
+            process.limits(ops, one, "process")
         process.identity(ops, one, "process", process.capability_masks(one), facts.seccomp, facts.preserve_fds + facts.listen_fds,
                          keep_groups=keep_groups, labels=labels)  # fmt: skip
     if console_slot >= 0:
         ops.append(Op("send_console", "process.terminal", facts.console_socket, console_slot))
     if facts.pidfd_socket:
         ops.append(Op("send_pidfd", "default", facts.pidfd_socket, "standard"))
+    if one and limits_late:
+        process.limits(ops, one, "process")
     ops.append(Op("record", "default"))
     if facts.pid_file:
         ops.append(Op("write_pid", "default", facts.pid_file))
@@ -272,6 +276,12 @@ def _process(plan, config, linux, spaces, container_id, bundle, facts, seals, sl
     if facts.seccomp and one.get("noNewPrivileges"):
         ops.append(Op("seccomp", "linux.seccomp", facts.seccomp[0], facts.seccomp[1]))
     ops.append(process.execute(one, "process", facts.listen_fds, bool(facts.notify)))
+
+
+def _stays_the_callers(one, spaces, facts):
+    """Whether init remains the user that the runtime is, the host's root: then its limits are set with the record, which saves a turn."""
+    user = one.get("user") or {}
+    return not (user.get("uid") or user.get("gid") or spaces.has(CLONE_NEWUSER) or facts.rootless)
 
 
 def _create_hooks(ops, config, hooks, container_id, bundle):

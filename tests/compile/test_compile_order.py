@@ -204,3 +204,15 @@ def test_rlimits_are_set_from_outside_before_init_is_another_user():
         linux=in_user_namespace("mount"),
     )
     assert in_order(create(document), "pivot", "limit_process", "become_user", "gate")
+
+
+@pytest.mark.parametrize(("user", "linux", "late"), [
+    ({"uid": 0, "gid": 0}, {}, True), ({}, {}, True), ({"uid": 1, "gid": 0}, {}, False), ({"uid": 0, "gid": 1}, {}, False),
+    ({"uid": 0, "gid": 0}, in_user_namespace("mount"), False),
+], ids=["root", "nobody-named", "user", "group", "mapped-root"])  # fmt: skip
+def test_rlimits_of_the_hosts_root_are_set_with_the_record(user, linux, late):
+    """Whose ids are the runtime's may be limited by it at any time, prlimit(2): the others before init takes their ids."""
+    document = config(process_={"user": user, "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 1, "hard": 2}]}, **({"linux": linux} if linux else {}))
+    ops = names(create(document))
+    assert (ops.index("limit_process") == ops.index("record") - 1) is late
+    assert (ops.index("limit_process") < ops.index("close_on_execute")) is not late
