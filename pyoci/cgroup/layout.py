@@ -99,7 +99,8 @@ def conventional_mounts(hierarchies):
     for names, _ in hierarchies:
         for point in _usual_places(names):
             if _is_hierarchy_root(point):
-                mounts.update((name, (point, "/")) for name in names)
+                for name in names:
+                    mounts[name] = (point, "/")
                 break
         else:
             if names not in ((UNIFIED,), (SYSTEMD,)):

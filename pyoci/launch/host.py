@@ -27,12 +27,8 @@ def claim(launch, container_id, bundle, rootfs):
 
 
 def listen(launch, slot):
-    """The gate's path is bound through our own descriptor of the directory, which is never too long for sun_path (108 bytes)."""
-    directory = posix.open(launch.container.path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    try:
-        launch.fds[slot] = calls.listen(f"/proc/self/fd/{directory}/gate")
-    finally:
-        posix.close(directory)
+    """Init gets the listener by descriptor, so that the path crosses no namespace."""
+    launch.fds[slot] = launch.container.at_gate(calls.listen)
     launch.outbox.append(slot)
 
 

@@ -3,9 +3,11 @@
 import posix
 
 from pyoci.errors import ConfigError, PyociError, SyscallError, UnsupportedConfig
+from pyoci.kernel.calls import openat2
 from pyoci.kernel.proc import has_apparmor, in_user_namespace
 from pyoci.state.store import make_root
 
+RESOLVE_NO_SYMLINKS = 0x04
 LABELS = (("process", "apparmorProfile", "AppArmor"), ("process", "selinuxLabel", "SELinux"), ("linux", "mountLabel", "SELinux"))
 
 
@@ -100,12 +102,25 @@ def _lexical(parts):
 
 
 def real_path(path):
-    """Where the kernel says that the path leads, links followed."""
+    """Where the kernel says that the path leads, links followed.  Raises OSError."""
+    if _has_no_link(path):
+        return path
     fd = posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
     try:
         return posix.readlink(f"/proc/self/fd/{fd}")
     finally:
         posix.close(fd)
+
+
+def _has_no_link(path):
+    """Whether it is absolute, without dots and doubled slashes, and leads to a directory by no link: then it is the real one."""
+    if path[:1] != "/" or path[-1:] == "/" or "//" in path or "/." in path:
+        return False
+    try:
+        posix.close(openat2(-1, path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, RESOLVE_NO_SYMLINKS))
+    except SyscallError:
+        return False
+    return True
 
 
 def exists(path):

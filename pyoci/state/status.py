@@ -41,15 +41,8 @@ def waits_at_gate(container):
 
 
 def connect_gate(container, timeout_ms=calls.CONNECT_TIMEOUT_MS):
-    """A connection to the gate, by our own descriptor of the directory: its path may be too long for an address (unix(7))."""
-    try:
-        directory = posix.open(container.path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    except OSError as error:
-        raise SyscallError("open", error.errno, container.path) from None
-    try:
-        return calls.connect(f"/proc/self/fd/{directory}/gate", seqpacket=True, timeout_ms=timeout_ms)
-    finally:
-        posix.close(directory)
+    """A connection to the gate.  Raises SyscallError."""
+    return container.at_gate(lambda path: calls.connect(path, seqpacket=True, timeout_ms=timeout_ms))
 
 
 def has_ended(record, number):

@@ -13,7 +13,7 @@ joined to a path.  Nothing here knows cgroups or processes.
 """
 
 import posix
-from errno import EEXIST, ELOOP, ENOTEMPTY, ENXIO
+from errno import EEXIST, ELOOP, ENAMETOOLONG, ENOTEMPTY, ENXIO
 from fcntl import LOCK_EX, LOCK_NB, flock
 
 from pyoci.errors import AlreadyExists, ConfigError, DamagedState, NoSuchContainer, StateError, SyscallError, UsageError
@@ -52,6 +52,23 @@ class Container:
     def file(self, name):
         """The path of a file in the directory."""
         return f"{self.path}/{name}"
+
+    def at_gate(self, call):
+        """call(path) with a path of the gate that fits into an address: its own, or where that is too long (unix(7), 108 bytes) one by a
+        descriptor of the directory.  Raises SyscallError."""
+        try:
+            return call(self.file("gate"))
+        except SyscallError as error:
+            if error.errno != ENAMETOOLONG:
+                raise
+        try:
+            directory = posix.open(self.path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+        except OSError as error:
+            raise SyscallError("open", error.errno, self.path) from None
+        try:
+            return call(f"/proc/self/fd/{directory}/gate")
+        finally:
+            posix.close(directory)
 
     def exists(self):
         """Whether the directory is there, half-made or whole."""
