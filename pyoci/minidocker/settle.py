@@ -14,7 +14,7 @@ from pyoci.kernel import calls
 from pyoci.minidocker import containers, monitor, prepare
 from pyoci.minidocker.errors import Conflict
 from pyoci.minidocker.images.rootless import in_user_namespace
-from pyoci.minidocker.start import runtime_of
+from pyoci.minidocker.start import forget_run, runtime_of
 
 FIRST_DELAY_MS, LONGEST_DELAY_MS, RESET_NS = 100, 60_000, 10 * 10**9
 LONGEST_POLL_MS = (1 << 31) - 1  # 24 days: poll(2) takes an int
@@ -59,7 +59,6 @@ def settle(store, container, status=None):
     code, finished_ns = noted or (LOST_STATUS if status is None else status, time.time_ns())
     oom = was_oom_killed(container)
     left = _clear(store, container)
-    forget_run(container)
     automatic = bool(container.host.get("AutoRemove"))
     delay_ms = -1 if automatic or container.stopped_by_user else restart_delay_ms(container, code, finished_ns)
     with store.change() as db:
@@ -74,6 +73,8 @@ def settle(store, container, status=None):
             container.event("destroy")
     if automatic:
         containers.remove_folders(store.roots, container.id)
+    else:
+        forget_run(container)  # now that its end is on record: who is killed before leaves it to be settled again, as it was
     return Outcome(code, delay_ms, automatic)
 
 
@@ -86,13 +87,6 @@ def _clear(store, container):
         except PyociError as error:
             problems.append(str(error))
     return "; ".join(problems)
-
-
-def forget_run(container):
-    """The files of a life that is over."""
-    for name in ("exit", "console.sock"):
-        with contextlib.suppress(OSError):
-            os.unlink(f"{container.live}/{name}")
 
 
 def was_oom_killed(container):

@@ -71,6 +71,7 @@ def start(store, container, *, wants=0, warn=None, is_restart=False):
     monitor.check_installed()
     options = log_options(container)
     clear_half_made(store, container)
+    forget_run(container)
     try:
         bundle = prepare.prepare(store, container, warn)
         started, columns = _launch(store, container, bundle, {**options, "wants": wants | monitor.WANTS_RECORDED}, warn)
@@ -129,6 +130,13 @@ def clear_half_made(store, container):
         with contextlib.suppress(PyociError):
             runtime.delete(container.id)
         prepare.undo(store, container)
+
+
+def forget_run(container):
+    """The files of a life that is over: its exit is no other's."""
+    for name in ("exit", "console.sock"):
+        with contextlib.suppress(OSError):
+            os.unlink(f"{container.live}/{name}")
 
 
 def log_options(container):

@@ -55,6 +55,33 @@ def test_container_that_ended_without_a_monitor_is_seen_as_exited(place):
     assert place.engine.check() == []
 
 
+def test_end_whose_recording_is_killed_is_recorded_as_it_was(place, monkeypatch):
+    """By the monitor's deed, when the command that was to do it is gone."""
+
+    def killed(container, _db, **columns):
+        if "exit_code" in columns:
+            raise KeyboardInterrupt
+        return update(container, _db, **columns)
+
+    update = containers.Container.update
+    container_id = place.up("sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do busybox usleep 10000; done")
+    place.until(lambda: place.log(container_id))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(containers.Container, "update", killed)
+        place.engine.stop(container_id)
+    place.until(lambda: place.get(container_id).status == "exited")
+    assert place.get(container_id).exit_code == 3
+
+
+def test_exit_that_a_killed_command_left_is_no_later_life_s(place):
+    container_id = place.up("sleep", "1000")
+    place.engine.stop(container_id, timeout_s=0)
+    left = pathlib.Path(place.get(container_id).live, "exit")
+    left.write_text('{"status":9,"signal":0,"pid":1,"time_ns":1}')
+    place.engine.start(container_id)
+    assert not left.exists()
+
+
 def test_killed_foreground_command_leaves_the_container_running(place):
     body = place.body("sh", "-c", "echo ready; read x; exit 6", OpenStdin=True)
     running = subprocess.Popen(place.arguments(RUN, json.dumps({"body": body, "name": "web"})), stdout=subprocess.PIPE)
