@@ -26,6 +26,7 @@ from pyoci.minidocker.images.pax import shown
 from pyoci.minidocker.images.unpack import Limits
 from pyoci.minidocker.life import held
 from pyoci.minidocker.merge import judge, merge
+from pyoci.minidocker.paths import absolute
 from pyoci.minidocker.show import moment
 
 _PATH_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -366,7 +367,7 @@ def _pack_host(source, spool, follow_links):
         facts = os.lstat(real)
         if source.endswith("/") and not stat.S_ISDIR(facts.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "not a directory")
-        folder, name = os.path.split(os.path.abspath(real)) if source[-2:] not in ("/.", ".") else (real, ".")
+        folder, name = os.path.split(absolute(real)) if source[-2:] not in ("/.", ".") else (real, ".")
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise BadRequest(f"{source}: {errno_text(error.errno)}") from error

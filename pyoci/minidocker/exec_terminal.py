@@ -9,11 +9,13 @@ import fcntl
 import os
 import termios
 
+from pyoci import hot
 from pyoci.errors import PyociError
 from pyoci.kernel import calls
 from pyoci.kernel.terminal import make_raw
 from pyoci.minidocker import attach
 from pyoci.minidocker.errors import MiniDockerError
+from pyoci.minidocker.monitor import close_all_but
 from pyoci.minidocker.start import runtime_of
 
 CHUNK_BYTES = 65536
@@ -71,6 +73,7 @@ def _call_runtime(store, container, process, slave, tells):
         fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
         for number in range(3):
             os.dup2(slave, number)
+        close_all_but(tells, *hot.descriptors())  # who leaves takes what he had open along
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         status = runtime_of(store, container).exec(container.id, process)
     except PyociError as error:

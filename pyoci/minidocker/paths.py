@@ -17,14 +17,22 @@ from pyoci.minidocker.errors import MiniDockerError
 from pyoci.minidocker.trusted import check
 
 
+def absolute(path):
+    """The path from /.  Raises MiniDockerError where the current folder is gone."""
+    try:
+        return os.path.abspath(path)
+    except OSError as error:
+        raise MiniDockerError(f"{path}: the current folder: {error.strerror}", hint="it was removed, perhaps; a path that begins with / needs none") from error
+
+
 class Roots:
     """The two roots, absolute.  `data` and `run` override the defaults; so do MINIDOCKER_ROOT and MINIDOCKER_RUN."""
 
     def __init__(self, data="", run="", environ=os.environ):
         data, run = data or environ.get("MINIDOCKER_ROOT"), run or environ.get("MINIDOCKER_RUN")
         uid = os.geteuid()
-        self.data = _absolute(data or (f"{_data_of_user(environ, uid)}/minidocker" if uid else "/var/lib/minidocker"))
-        self.run = _absolute(run or (_run_of_user(environ, uid) if uid else "/run/minidocker"))
+        self.data = absolute(data or (f"{_data_of_user(environ, uid)}/minidocker" if uid else "/var/lib/minidocker"))
+        self.run = absolute(run or (_run_of_user(environ, uid) if uid else "/run/minidocker"))
 
     @property
     def database(self):
@@ -85,13 +93,6 @@ def close_to_others(path, mode):
 def private(path, flags):
     """The opener, as open() takes one, of a file that is its owner's alone."""
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _absolute(path):
-    try:
-        return os.path.abspath(path)
-    except OSError as error:
-        raise MiniDockerError(f"{path}: the current folder: {error.strerror}", hint="it was removed, perhaps; a path that begins with / needs none") from error
 
 
 def _close(folder):

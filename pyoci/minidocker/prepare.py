@@ -274,6 +274,8 @@ def make_volumes(container):
             _make_folder(container.rootfs, target)
         except OSError as error:
             raise MiniDockerError(f"volume {target}: {error.strerror}") from error
+        except ValueError as error:  # an image may say what no path can be: a NUL, half a character
+            raise BadRequest(f"volume {target!r}: not a path") from error
 
 
 def _make_folder(rootfs, target):

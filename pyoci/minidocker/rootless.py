@@ -16,6 +16,7 @@ import contextlib
 import errno
 import os
 import pwd
+import re
 import shutil
 
 from pyoci.errors import SyscallError, errno_text
@@ -26,6 +27,7 @@ from pyoci.minidocker.errors import MiniDockerError
 from pyoci.minidocker.store import alone
 
 MOUNTS, IDS = "mounts", "ids"
+ROW = re.compile(rf"\d+ \d+ ({MOUNTS}|{IDS}) [0-9a-f-]+\n", re.ASCII)
 MOST_RANGES = 300  # the kernel takes 340 lines
 _BOTH = calls.CLONE_NEWUSER | calls.CLONE_NEWNS
 MS_REC, MS_SLAVE = 0x4000, 0x80000
@@ -70,8 +72,8 @@ def _list_of(roots):
 def _alive(roots):
     """[(pid, start time, kind)] of who is in the namespaces, those through whom the mounts can be joined first."""
     try:
-        with open(_list_of(roots), encoding="ascii") as file:
-            rows = [line.split() for line in file]
+        with open(_list_of(roots), encoding="ascii", errors="replace") as file:
+            rows = [line.split() for line in file if ROW.fullmatch(line)]  # after a power cut there may be anything
     except FileNotFoundError:
         return []
     now = boot_id()

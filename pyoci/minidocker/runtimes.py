@@ -54,12 +54,12 @@ def open_runtime(path, root, warn=None):
 
 def check_runtime(path):
     """A runtime as a container's record names it: from any folder.  Raises MiniDockerError where there is no such program."""
-    import os
+    from pyoci.minidocker.paths import absolute
 
     if path in ("", "pyoci"):
         return path
     program_of(path)
-    return os.path.abspath(path) if "/" in path else path
+    return absolute(path) if "/" in path else path
 
 
 def program_of(path):

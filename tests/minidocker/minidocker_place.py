@@ -151,14 +151,15 @@ class Place:
 class Typist:
     """A foreground command on a terminal of ours, raw, or cooked and its own session's, where ^C is a signal."""
 
-    def __init__(self, place, code, *words, cooked=False):
+    def __init__(self, place, code, *words, cooked=False, pass_fds=()):
         self.master, slave = pty.openpty()
         self.terminal = os.ttyname(slave)
         if not cooked:
             tty.setraw(slave)
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
         take = (lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if cooked else None
-        self.process = subprocess.Popen(place.arguments(code, *words), stdin=slave, stdout=slave, stderr=slave, start_new_session=cooked, preexec_fn=take)
+        streams = {"stdin": slave, "stdout": slave, "stderr": slave, "pass_fds": pass_fds}
+        self.process = subprocess.Popen(place.arguments(code, *words), start_new_session=cooked, preexec_fn=take, **streams)
         os.close(slave)
         self.seen = b""
 

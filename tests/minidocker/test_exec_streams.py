@@ -131,6 +131,16 @@ def test_nothing_that_stays_keeps_a_descriptor_of_the_caller_s(web, tmp_path):
     assert not holders(tmp_path / "held")
 
 
+def test_who_leaves_a_terminal_takes_his_descriptors_along(web, tmp_path):
+    with (tmp_path / "held").open("w") as held:
+        typist = Typist(web, EXEC, words("sh", "-c", "echo ready; exec sleep 1000", Tty=True, stdin=True), pass_fds=[held.fileno()])
+        typist.expect(b"ready")
+        typist.type(b"\x10\x11")
+        typist.close()
+    assert len(web.engine.top("web")["Processes"]) == 2
+    assert not holders(tmp_path / "held")
+
+
 def test_output_that_cannot_be_written_is_an_error(web):
     with open("/dev/full", "w") as full:
         done = subprocess.run(web.arguments(EXEC, words("echo", "lost")), stdout=full, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, check=False)

@@ -103,3 +103,11 @@ def test_user_that_is_no_text_is_one_line(place):
     assert place.get(container_id).error == r"unable to find user \ud800: no matching entries in passwd file"
     with pytest.raises(NotFound):
         place.engine.inspect("\udcff")
+
+
+@pytest.mark.parametrize(("path", "shown"), [("/a\0b", "'/a\\x00b'"), ("/\ud800", "'/\\ud800'")], ids=["nul", "half a character"])
+def test_volume_that_is_no_path_is_one_line(place, path, shown):
+    container_id = place.create("true", Volumes={path: {}})
+    with pytest.raises(BadRequest) as caught:
+        place.engine.start(container_id)
+    assert str(caught.value) == f"volume {shown}: not a path"

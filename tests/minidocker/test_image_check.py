@@ -12,6 +12,7 @@ from pyoci.minidocker.errors import ImageProblem, RegistryProblem
 from pyoci.minidocker.images import archive as archives
 from pyoci.minidocker.images import assemble, layers, make, pull, records
 from pyoci.minidocker.images.check import check, heal
+from pyoci.minidocker.images.compare import differences
 from pyoci.minidocker.images.content import Content
 
 pytestmark = pytest.mark.needs("root", "busybox")
@@ -273,3 +274,22 @@ def test_what_somebody_works_on_is_no_garbage(store, image):
         heal(store)
         assert os.path.isdir(f"{store.roots.layers}/" + "6" * 64)
         assert [name for name in os.listdir(store.roots.layers) if name.startswith("new-")]
+
+
+def read_bytes():
+    """How many bytes this process has read.  proc_pid_io(5)"""
+    with open("/proc/self/io") as io_file:
+        return int(next(line for line in io_file if line.startswith("rchar")).split()[1])
+
+
+def test_holes_are_not_read_to_compare_them(tmp_path):
+    for name, end in (("one", b"end"), ("same", b"end"), ("other", b"eNd"), ("hole", b"")):
+        (tmp_path / name).mkdir()
+        with (tmp_path / name / "file").open("wb") as file:
+            file.truncate(1 << 40)
+            file.seek(1 << 39)
+            file.write(end)
+        os.utime(tmp_path / name / "file", (1, 1))
+    before = read_bytes()
+    assert [differences(tmp_path / "one", tmp_path / name) for name in ("same", "other", "hole")] == [[], [(b"file", "content")], [(b"file", "content")]]
+    assert read_bytes() - before < 10 << 20

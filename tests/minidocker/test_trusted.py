@@ -8,6 +8,7 @@ import tempfile
 
 import pytest
 
+from pyoci.minidocker.cli import values
 from pyoci.minidocker.errors import MiniDockerError
 from pyoci.minidocker.paths import Roots
 from pyoci.minidocker.store import Store
@@ -114,5 +115,6 @@ def test_relative_root_in_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatc
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    with pytest.raises(MiniDockerError, match="^data: the current folder: No such file or directory$"):
-        Roots("data", "/run", {})
+    for call, word in ((lambda: Roots("data", "/run", {}), "data"), (lambda: values.volume(".:/x"), ".")):
+        with pytest.raises(MiniDockerError, match=f"^{re.escape(word)}: the current folder: No such file or directory$"):
+            call()

@@ -299,3 +299,10 @@ def test_the_callers_folder_may_be_gone(mini):
     gone = ["sh", "-c", 'cd "$1" && rmdir "$1" && shift && exec "$@"', "sh", str(folder)]
     done = subprocess.run([*gone, *mini.command("ps", "-q")], capture_output=True, env=mini.environment, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("text", ["", "\0" * 64, "1 2 mounts\n", "x y mounts z\n", "\udcff\n"], ids=["empty", "zeros", "short", "words", "bytes"])
+def test_a_list_of_who_is_there_that_a_power_cut_spoilt_is_of_nobody(mini, text):
+    mini.prints("ps")
+    (mini.data_root / "namespace").write_text(text, errors="surrogateescape")
+    assert mini.prints("ps", "-q") == ""

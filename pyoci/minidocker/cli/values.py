@@ -3,9 +3,8 @@
 Source: docker-run(1); Go's time.ParseDuration and strconv as documented.
 """
 
-import os
-
 from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.paths import absolute
 
 UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 TRUE, FALSE = ("1", "t", "T", "true", "TRUE", "True"), ("0", "f", "F", "false", "FALSE", "False")
@@ -170,7 +169,7 @@ def volume(text):
 
 def _from_here(source):
     """docker takes ./a, ../a and `.` for folders; a plain name is a volume's."""
-    return os.path.abspath(source) if source.startswith(".") else source
+    return absolute(source) if source.startswith(".") else source
 
 
 def mount(text):
