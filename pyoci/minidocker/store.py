@@ -123,6 +123,9 @@ class Store:
                     for statement in SCHEMA.split(";\n"):
                         db.execute(statement)
                     db.execute(f"pragma user_version = {VERSION}")
+        from pyoci.minidocker.spare import make  # once a root
+
+        make(self.roots)
 
     @contextlib.contextmanager
     def change(self):

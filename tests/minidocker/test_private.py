@@ -84,7 +84,7 @@ def test_what_was_made_open_is_closed(open_folder):
     roots = Roots(open_folder / "data", open_folder / "run", {})
     first = Store(roots)
     first.add_event("container", "create", "x")
-    for path in below(roots.data, roots.run):
+    for path in set(below(roots.data, roots.run)) - {f"{roots.data}/spare"}:  # of zeros, and never open in any version
         os.chmod(path, 0o755 if os.path.isdir(path) else 0o644)
     assert len(open_to_others(below(roots.data, roots.run))) > 8
     Store(roots).close()

@@ -256,7 +256,12 @@ def _carry_out(call, command, name, rest):
     count = len(call.arguments)
     if count < command.least or (command.most is not None and count > command.most):
         raise Usage(f"'minidocker {name}' {wanted(command)}, not {count}")
-    return command.call(call) or 0
+    if not command.frees:
+        return command.call(call) or 0
+    from pyoci.minidocker import spare
+
+    with spare.spent(call.roots):
+        return command.call(call) or 0
 
 
 def wanted(command):
@@ -304,9 +309,10 @@ class Command:
     interspersed  whether options may follow arguments
     example       a command line that people can try
     call          function(Call) -> exit status or None
+    frees         it gives room on the disk back, and is to work where that is full
     """
 
-    def __init__(self, call, usage, summary, example, *, options=(), least=0, most=0, interspersed=True):
+    def __init__(self, call, usage, summary, example, *, options=(), least=0, most=0, interspersed=True, frees=False):
         self.call = call
         self.usage = usage
         self.summary = summary
@@ -316,3 +322,4 @@ class Command:
         self.least = least
         self.most = most
         self.interspersed = interspersed
+        self.frees = frees

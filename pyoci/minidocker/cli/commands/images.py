@@ -156,7 +156,7 @@ COMMANDS = {
         Option("no-trunc", "", FLAG, "don't cut ids"),
         Option("digests", "", FLAG, "show digests"))),
     "tag": Command(tag, "IMAGE NEW_NAME[:TAG]", "give an image a further name", "minidocker tag busybox localhost:5000/busybox:1", least=2, most=2),
-    "rmi": Command(remove, "[OPTIONS] IMAGE [IMAGE...]", "remove images", "minidocker rmi busybox", least=1, most=None, options=(
+    "rmi": Command(remove, "[OPTIONS] IMAGE [IMAGE...]", "remove images", "minidocker rmi busybox", least=1, most=None, frees=True, options=(
         Option("force", "f", FLAG, "remove it although a stopped container uses it, or it has several names"),
         Option("no-prune", "", FLAG, "accepted; layers that nothing needs are always removed"))),
     "history": Command(history, "[OPTIONS] IMAGE", "show how an image was made", "minidocker history busybox", least=1, most=1, options=(

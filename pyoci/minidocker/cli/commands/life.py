@@ -61,13 +61,13 @@ def rename(call):
 
 
 COMMANDS = {
-    "stop": Command(stop, SEVERAL, "stop running containers", "minidocker stop -t 3 web", options=STOP_OPTIONS, least=1, most=None),
+    "stop": Command(stop, SEVERAL, "stop running containers", "minidocker stop -t 3 web", options=STOP_OPTIONS, least=1, most=None, frees=True),
     "restart": Command(restart, SEVERAL, "stop containers and start them again", "minidocker restart web", options=STOP_OPTIONS, least=1, most=None),
     "kill": Command(kill, SEVERAL, "send a signal to running containers", "minidocker kill -s HUP web",
-                    options=(Option("signal", "s", TEXT, "signal to send (default KILL)"),), least=1, most=None),
+                    options=(Option("signal", "s", TEXT, "signal to send (default KILL)"),), least=1, most=None, frees=True),
     "pause": Command(pause, "CONTAINER [CONTAINER...]", "freeze all processes of containers", "minidocker pause web", least=1, most=None),
     "unpause": Command(unpause, "CONTAINER [CONTAINER...]", "let frozen containers go on", "minidocker unpause web", least=1, most=None),
-    "rm": Command(remove, SEVERAL, "remove containers", "minidocker rm -f web", least=1, most=None, options=(
+    "rm": Command(remove, SEVERAL, "remove containers", "minidocker rm -f web", least=1, most=None, frees=True, options=(
         Option("force", "f", FLAG, "kill it first if it runs"),
         Option("volumes", "v", FLAG, "remove its anonymous volumes too"),
         Option("plan", "", FLAG, "show what would be done, and do nothing"),

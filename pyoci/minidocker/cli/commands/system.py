@@ -98,10 +98,10 @@ FORCE = Option("force", "f", FLAG, "don't ask")
 ALL = Option("all", "a", FLAG, "all images that no container uses, not only those without a name")
 FILTER = Option("filter", "", LIST, "only those that match: until=24h, label=KEY")
 COMMANDS = {
-    "container prune": Command(container_prune, "[OPTIONS]", "remove all stopped containers", "minidocker container prune -f", options=(FORCE, FILTER)),
-    "image prune": Command(image_prune, "[OPTIONS]", "remove images that nothing needs", "minidocker image prune -a", options=(FORCE, ALL, FILTER)),
-    "system prune": Command(system_prune, "[OPTIONS]", "remove stopped containers and unneeded images", "minidocker system prune -f", options=(FORCE, ALL, FILTER)),
+    "container prune": Command(container_prune, "[OPTIONS]", "remove all stopped containers", "minidocker container prune -f", options=(FORCE, FILTER), frees=True),
+    "image prune": Command(image_prune, "[OPTIONS]", "remove images that nothing needs", "minidocker image prune -a", options=(FORCE, ALL, FILTER), frees=True),
+    "system prune": Command(system_prune, "[OPTIONS]", "remove stopped containers and unneeded images", "minidocker system prune -f", options=(FORCE, ALL, FILTER), frees=True),
     "system check": Command(check, "[OPTIONS]", "look for damage and leftovers", "minidocker system check --heal", options=(
-        Option("heal", "", FLAG, "put right what can be"), Option("deep", "", FLAG, "read every blob and every file of every layer, too"))),
+        Option("heal", "", FLAG, "put right what can be"), Option("deep", "", FLAG, "read every blob and every file of every layer, too")), frees=True),
     "system start": Command(start, "", "start what should run after a reboot", "minidocker system start"),
 }  # fmt: skip
