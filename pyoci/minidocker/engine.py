@@ -198,7 +198,7 @@ class Engine:
         """Remove every container that does not run.  Returns (ids, bytes)."""
         from pyoci.minidocker.system import prune
 
-        return prune(self.store, filters)
+        return prune(self.store, filters, self.warn)
 
     def system_df(self):
         """Engine API SystemDataUsage."""

@@ -12,7 +12,7 @@ from pyoci import __version__
 from pyoci.errors import PyociError
 from pyoci.kernel.proc import has_apparmor
 from pyoci.minidocker import containers, show
-from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.errors import BadRequest, Conflict, NotFound
 from pyoci.minidocker.images.rootless import in_user_namespace
 from pyoci.minidocker.settle import refresh
 
@@ -145,8 +145,11 @@ def _seconds(text):
     return sum(int(number) * units[unit] for number, unit in parts)
 
 
-def prune(store, filters=None):
-    """Remove every container that does not run.  filters: until (a span), until_ns (a moment), label, label!.  Returns (ids, bytes freed)."""
+def prune(store, filters=None, warn=None):
+    """Remove every container that does not run; warns of one that can't be removed.  Returns (ids, bytes freed).
+
+    filters: until (a span), until_ns (a moment), label, label!
+    """
     from pyoci.minidocker.life import remove
 
     filters = filters or {}
@@ -170,8 +173,12 @@ def prune(store, filters=None):
         size = show.sizes(container)[0]
         try:
             remove(store, container.id)
-        except PyociError:
+        except (NotFound, Conflict):
             continue  # somebody has started or removed it meanwhile
+        except PyociError as error:
+            if warn:
+                warn(f"container {container.name} is not removed: {error}")
+            continue
         removed.append(container.id)
         freed += size
     return removed, freed

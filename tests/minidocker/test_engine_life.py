@@ -12,7 +12,7 @@ import pytest
 from minidocker_place import TIMEOUT_S
 
 from pyoci.minidocker import containers, monitor
-from pyoci.minidocker.errors import BadRequest, Conflict, NotFound
+from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError, NotFound
 from pyoci.minidocker.settle import settle_after_exit
 
 pytestmark = pytest.mark.needs("root")
@@ -416,6 +416,19 @@ def test_prune_removes_what_does_not_run(place):
     removed, _ = place.engine.prune_containers()
     assert removed == [ended]
     assert [one["Id"] for one in place.engine.list(all=True)] == [running]
+
+
+def test_prune_tells_what_it_could_not_remove(place, monkeypatch):
+    def fail(*_):
+        raise MiniDockerError("the disk is broken")
+
+    place.create("true", name="stuck")
+    warned = []
+    monkeypatch.setattr(place.engine, "warn", warned.append)
+    with monkeypatch.context() as broken:
+        broken.setattr(containers, "delete", fail)
+        assert place.engine.prune_containers() == ([], 0)
+    assert warned == ["container stuck is not removed: the disk is broken"]
 
 
 def test_nothing_is_wrong_after_all_that(place):
