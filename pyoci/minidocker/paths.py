@@ -11,6 +11,7 @@
 Source: XDG Base Directory Specification for who is not root; hier(7).
 """
 
+import contextlib
 import os
 
 from pyoci.minidocker.errors import MiniDockerError
@@ -101,10 +102,20 @@ def _close(folder):
         try:
             close_to_others(folder, 0o700)
         except FileNotFoundError:
+            _make_above(folder)
             os.makedirs(folder, 0o700, exist_ok=True)
             close_to_others(folder, 0o700)
     except OSError as error:
         raise MiniDockerError(f"make {folder}: {error.strerror}") from error
+
+
+def _make_above(folder):
+    """The folders above: nobody else's to write to, whatever the umask is."""
+    above = os.path.dirname(folder)
+    if not os.path.isdir(above):
+        _make_above(above)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(above, 0o755)
 
 
 def _data_of_user(environ, uid):

@@ -14,6 +14,7 @@ Source: user_namespaces(7), mount_namespaces(7), setns(2) with a pidfd, newuidma
 
 import contextlib
 import errno
+import fcntl
 import os
 import pwd
 import re
@@ -31,6 +32,7 @@ ROW = re.compile(rf"\d+ \d+ ({MOUNTS}|{IDS}) [0-9a-f-]+\n", re.ASCII)
 MOST_RANGES = 300  # the kernel takes 340 lines
 _BOTH = calls.CLONE_NEWUSER | calls.CLONE_NEWNS
 MS_REC, MS_SLAVE = 0x4000, 0x80000
+NS_GET_PARENT = 0xB702
 TOOL_PATH = "/usr/local/bin:/usr/bin:/bin"
 _FORBIDDEN = (
     ("/proc/sys/kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1 lets users have user namespaces"),
@@ -91,8 +93,8 @@ def _write(roots, members):
 def _join(pid, started, kind):
     """Whether the namespaces of that very process could be joined."""
     try:
-        fd = calls.pidfd_open(pid)
-    except SyscallError:
+        fd = calls.pidfd_open(pid) if kind == MOUNTS else _user_namespace(pid)
+    except (SyscallError, OSError):
         return False
     try:
         if not is_alive(pid, started):
@@ -116,6 +118,21 @@ def _current_folder():
         return os.getcwd()
     except OSError:
         return ""
+
+
+def _user_namespace(pid):
+    """A descriptor of the one right below ours that a process is in: a container's first may have gone into one of its own making.  ioctl_ns(2)  Raises OSError."""
+    own = os.stat("/proc/self/ns/user").st_ino
+    fd = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        while os.stat(above := fcntl.ioctl(fd, NS_GET_PARENT)).st_ino != own:
+            os.dup2(above, fd, inheritable=False)
+            os.close(above)
+    except OSError:
+        os.close(fd)
+        raise
+    os.close(above)
+    return fd
 
 
 def _return(here, path):

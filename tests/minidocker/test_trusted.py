@@ -118,3 +118,12 @@ def test_relative_root_in_a_folder_that_is_gone_is_one_line(tmp_path, monkeypatc
     for call, word in ((lambda: Roots("data", "/run", {}), "data"), (lambda: values.volume(".:/x"), ".")):
         with pytest.raises(MiniDockerError, match=f"^{re.escape(word)}: the current folder: No such file or directory$"):
             call()
+
+
+def test_folders_above_a_new_root_are_nobody_else_s_to_write_to(tmp_path):
+    before = os.umask(0)
+    try:
+        Roots(str(tmp_path / "a" / "b" / "data"), str(tmp_path / "run"), {}).make()
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / path).stat().st_mode) for path in ("a", "a/b", "a/b/data")] == [0o755, 0o755, 0o700]

@@ -78,6 +78,18 @@ def test_a_container_whose_monitor_was_killed_is_killed_whatever_its_ids(mini):
     mini.prints("rm", "orphan")
 
 
+def test_a_container_that_went_into_a_user_namespace_of_its_own_leads_nobody_there(mini):
+    mini.prints("run", "-d", "--network", "none", "--privileged", "--name", "nested", "busybox", "busybox", "unshare", "-U", "sleep", "1000")
+    support.until(lambda: len(mini.members()) == 1)
+    (monitor,), (process,) = mini.members(), mini.members("ids")
+    support.until(lambda: os.readlink(f"/proc/{process}/ns/user") != os.readlink(f"/proc/{monitor}/ns/user"))
+    os.kill(monitor, 9)
+    support.until(lambda: not mini.members())
+    assert mini.prints("rm", "-f", "nested") == "nested"
+    support.wait_for_end(process)
+    assert not os.listdir(mini.data_root / "containers")
+
+
 def test_what_outlives_the_runtime_directory_of_a_session_can_be_stopped(mini):
     for name in ("stays", "goes"):
         mini.up(name, "-u", "1000", "busybox", "sleep", "1000")
