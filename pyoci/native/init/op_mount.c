@@ -247,6 +247,12 @@ int refuse_procfs(struct machine *m, int target, const char *text)
 	return filesystem_type(target) == PROC_SUPER_MAGIC ? fail(m, STEP_VERIFY_PROCFS, EPERM, text) : 0;
 }
 
+/* Whether the target was made a moment ago as a directory of a tmpfs of ours: then that needs no look. */
+static bool is_new_in_tmpfs(const struct machine *m)
+{
+	return m->parent.holds_target && m->parent.is_fresh;
+}
+
 OPERATION(mount)
 {
 	bool strict = is_kernel_filesystem(a->fstype_);
@@ -259,9 +265,9 @@ OPERATION(mount)
 		return fail(m, STEP_VERIFY_DIRECTORY, ELOOP, a->target_);
 	if (target < 0)
 		return fail(m, STEP_OPENAT2, target, a->target_);
-	if (!is_directory(target))
+	if (!is_new_in_tmpfs(m) && !is_directory(target))
 		return fail(m, STEP_VERIFY_DIRECTORY, ENOTDIR, a->target_);
-	if (!text_equal(a->fstype_, "proc") && refuse_procfs(m, target, a->target_) < 0)
+	if (!is_new_in_tmpfs(m) && !text_equal(a->fstype_, "proc") && refuse_procfs(m, target, a->target_) < 0)
 		return -1;
 	tree = new_mount(m, a->fstype_, a->source_, a->flags_, a->data_, (uint64_t)a->attr_set_, a->mode_ && !is_new ? target : -1);
 	if (tree < 0)
@@ -303,6 +309,8 @@ OPERATION(bind)
 	target = open_or_make(m, a->target_, kind, 0, NULL);
 	if (target < 0)
 		return fail(m, STEP_OPENAT2, target, a->target_);
+	if (kind == TARGET_DIRECTORY && !a->must_proc_ && is_new_in_tmpfs(m))
+		return attach(m, tree, target, a->target_);
 	/* move_mount says EINVAL for a file on a directory; callers look for the word that fits. */
 	if (is_directory(target) != (kind == TARGET_DIRECTORY))
 		return fail(m, STEP_VERIFY_DIRECTORY, ENOTDIR, a->target_);
