@@ -6,7 +6,7 @@ cgroup-v1/freezer-subsystem.rst, cgroup-v1/cpusets.rst, cgroup-v2.rst.
 """
 
 from errno import EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EOPNOTSUPP, ESRCH, ETIMEDOUT
-from posix import O_CLOEXEC, O_RDONLY, O_WRONLY, close, getpid, kill, mkdir, open as sys_open, pread, rmdir, scandir, stat, write
+from posix import F_OK, O_CLOEXEC, O_RDONLY, O_WRONLY, access, close, getpid, kill, mkdir, open as sys_open, pread, rmdir, scandir, stat, write
 from time import monotonic, sleep
 
 from pyoci.errors import CleanupError, StateError, SyscallError
@@ -40,7 +40,7 @@ def make(directories, before, created=None):
     created = [] if created is None else created
     v2 = is_v2(directories)
     wanted = _unique(directories)
-    missing = {path for _, path in wanted if not exists(path)}
+    missing = {path for _, path in wanted if not access(path, F_OK, effective_ids=True)}  # or mkdir says what is wrong
     if missing:
         before([path for _, path in wanted if path in missing])
     for name, path in wanted:

@@ -3,6 +3,9 @@
 from pyoci.plan.ops import HOST, KINDS, NUMBER, TABLE
 
 
+_ROWS = {name: (number, len(KINDS[number])) for name, number in NUMBER.items()}
+
+
 class Op:
     """One operation.
 
@@ -15,12 +18,12 @@ class Op:
     __slots__ = ("number", "args", "origin", "overlapped")
 
     def __init__(self, name, origin, *args, overlapped=False):
-        self.number = number = NUMBER[name]
+        self.number, count = _ROWS[name]
         self.args = args
         self.origin = origin
         self.overlapped = overlapped
-        if len(args) != len(KINDS[number]):
-            raise TypeError(f"{name} takes {TABLE[number][2]!r}, not {args!r}")
+        if len(args) != count:
+            raise TypeError(f"{name} takes {TABLE[self.number][2]!r}, not {args!r}")
 
     @property
     def name(self):
