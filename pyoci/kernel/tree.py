@@ -36,7 +36,8 @@ def open_regular(folder_fd, path, resolve, *, follow=False):
     try:
         if not stat.S_ISREG(os.fstat(place).st_mode):
             return -errno.ENXIO
-        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_CLOEXEC)  # this very file, whatever bears its name by now
+        # This very file, whatever bears its name by now.  There are files of procfs that wait for more, such as kmsg.
+        return os.open(f"/proc/self/fd/{place}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return -error.errno
     finally:

@@ -10,7 +10,9 @@ import tarfile
 
 import pytest
 
+from pyoci.kernel.tree import RESOLVE_BENEATH, open_regular
 from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound
+from pyoci.minidocker.images import pack
 from pyoci.minidocker.images.pack import pack_at
 from pyoci.minidocker.merge import merge
 
@@ -365,3 +367,18 @@ def test_link_of_procfs_that_leads_nowhere_is_one_line(place, tmp_path):
     container_id = place.up("sleep", "1000")
     with pytest.raises(MiniDockerError, match=r"^/proc/self: No such file or directory \(ENOENT\)$"):
         place.engine.copy_out(container_id, "/proc/self", str(tmp_path / "self"))
+
+
+def test_file_that_waits_for_more_is_copied_as_it_is_now():
+    """/proc/kmsg is one; here a pipe stands for it."""
+    folder = os.open("/proc/self", os.O_PATH | os.O_DIRECTORY)
+    opened = open_regular(folder, "stat", RESOLVE_BENEATH)
+    reader, writer = os.pipe()
+    try:
+        assert not os.get_blocking(opened)
+        os.set_blocking(reader, os.get_blocking(opened))
+        os.write(writer, b"now")
+        assert pack._read(reader) == b"now"
+    finally:
+        for fd in (folder, opened, reader, writer):
+            os.close(fd)

@@ -210,10 +210,11 @@ class packed_tree:  # used as a function
 
 
 def _read(fd):
-    """What can be read, 16 MB at most."""
+    """What can be read now, 16 MB at most."""
     data = bytearray()
-    while len(data) < UNTOLD and (more := os.read(fd, CHUNK)):
-        data += more
+    with contextlib.suppress(BlockingIOError):  # what comes later is not waited for
+        while len(data) < UNTOLD and (more := os.read(fd, CHUNK)):
+            data += more
     return bytes(data)
 
 
