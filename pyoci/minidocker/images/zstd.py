@@ -12,6 +12,7 @@ from pyoci.minidocker.errors import MiniDockerError
 
 MEMORY_BYTES = 512 << 20  # whatever its window or dictionary, as containerd's decompressor
 
+
 def decompressor():
     """An object with decompress(data, max_length), eof, unused_data, needs_input.  Raises MiniDockerError where there is none."""
     if module := _module():
