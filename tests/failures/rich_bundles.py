@@ -170,9 +170,10 @@ def _join(config, paths):
 
 def _holder(case, *flags):
     """The pid of a process that unshared; it ends with the case."""
-    command = ["unshare", *flags, "sh", "-c", "echo; exec cat"]
-    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen(["unshare", *flags, "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     case.held.callback(holder.communicate)
+    holder.stdin.write(b"\n")  # which comes back from who it will be from now on
+    holder.stdin.flush()
     holder.stdout.readline()
     return holder.pid
 
