@@ -223,6 +223,7 @@ DIFFERS = {
     "run-hosts": [(r"fe00::0", "fe00::", OLDER), (r"ff00::0", "ff00::", OLDER)],
     "run-label": [(r'"x":"1"}', '"x":"1","y":""}', "a label without a value in a file is a label, as --label's is")],
     "run-cidfile": [(r"1 => 127", "1 => 125", "127 is for a program that is not there")],
+    "run-oom": [(r"1 (true|false) 137", "1 true 137", "docker may hear of the end before it hears of the memory")],
     "run-device": [(r"1 => 127", "1 => 125", "127 is for a program that is not there")],
     "run-portrait": PORTRAIT,
     "run-portrait-user": PORTRAIT,
