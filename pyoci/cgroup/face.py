@@ -87,10 +87,11 @@ def adopt(directories, before, created=None):
 
 def identities(created):
     """path -> inode of each directory of `created`, for a later remove(); 0 for one that others have taken away."""
-    return {path: _inode(path) for path in created}
+    return {path: inode_of(path) for path in created}
 
 
-def _inode(path):
+def inode_of(path):
+    """The inode, 0 where there is none."""
     try:
         return stat(path).st_ino
     except OSError:

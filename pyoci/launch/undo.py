@@ -75,7 +75,7 @@ class Trail:
         record = container.record
         self.processes = [(record["pid"], record["started"])]
         self.directories = record["cgroups"]
-        self.cgroups = {path: _inode(path) for path in record["cgroups"].values()}
+        self.cgroups = {path: face.inode_of(path) for path in record["cgroups"].values()}
         if record.get("scope"):
             self.units[tuple(record["scope"])] = unit_description(container)
 
@@ -145,7 +145,7 @@ def _attempt(leftovers, deed, *args):
 def _thaw(directories, cgroups):
     """SIGKILL does not act in a frozen v1 cgroup."""
     freezer = directories.get("freezer", "")
-    if freezer in cgroups and cgroups[freezer] == _inode(freezer) and face.frozen(directories):
+    if freezer in cgroups and cgroups[freezer] == face.inode_of(freezer) and face.frozen(directories):
         face.thaw(directories)
 
 
@@ -190,18 +190,10 @@ def _stop_unit(bus, unit, description, directories):
 def _end_stragglers(directories, cgroups):
     """Without a pid namespace of its own, a container's other processes outlive its first.  In cgroups that others made, or made
     anew, there may be strangers: nobody there is touched."""
-    inodes = {path: _inode(path) for path in directories.values()}
+    inodes = {path: face.inode_of(path) for path in directories.values()}
     there = {path: inode for path, inode in inodes.items() if inode}
     if there and all(cgroups.get(path) == inode for path, inode in there.items()) and face.processes(directories):
         face.kill_all(directories, 9)
-
-
-def _inode(path):
-    """The inode, 0 where there is none."""
-    try:
-        return posix.stat(path).st_ino
-    except OSError:
-        return 0
 
 
 def _unmount(root, mount_id):

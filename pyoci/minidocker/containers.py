@@ -13,7 +13,7 @@ import time
 
 from pyoci.kernel.proc import is_alive, start_time
 from pyoci.kernel.tree import remove_tree
-from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError, NotFound
+from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError, NotFound, nearest
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 ALIVE = ("running", "paused")
@@ -132,14 +132,6 @@ def find(store, ref):
     if row is None:
         raise NotFound(f"No such container: {ref}", hint=nearest(ref, (row["name"] for row in store.db.execute("select name from containers"))))
     return Container(store, row)
-
-
-def nearest(word, names):
-    """A hint to the name that may have been meant, or ""."""
-    import difflib  # cold: a name that is not there
-
-    found = difflib.get_close_matches(word, [name for name in names if name], 1)
-    return f"did you mean '{found[0]}'?" if found else ""
 
 
 def get(store, container_id):

@@ -6,7 +6,7 @@ Source: Engine API v1.44 ContainerCreate; docker-create(1); what dockerd refuses
 import os
 
 from pyoci.minidocker import bundle, containers
-from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound, RegistryProblem
+from pyoci.minidocker.errors import BadRequest, MiniDockerError, NotFound, RegistryProblem, nearest
 from pyoci.minidocker.judge import judge, judge_merged
 from pyoci.minidocker.paths import Roots  # noqa: F401 - for whoever makes an Engine
 from pyoci.minidocker.runtimes import check_runtime
@@ -89,7 +89,7 @@ def _nearest_image(store, name):
     from pyoci.minidocker.images import records, reference
 
     known = [reference.parse(tag).familiar() for image in records.all_images(store) for tag in image.tags]
-    hint = containers.nearest(reference.parse(name).familiar(), known)
+    hint = nearest(reference.parse(name).familiar(), known)
     return hint and f"{hint} It is on this host"
 
 

@@ -12,6 +12,14 @@
 from pyoci.errors import PyociError
 
 
+def nearest(word, known, before=""):
+    """A hint to the one of the known that was meant, or ""; `before` is written in front of it."""
+    import difflib  # cold: something misspelt
+
+    found = difflib.get_close_matches(word, [one for one in known if one], 1)
+    return f"did you mean '{before}{found[0]}'?" if found else ""
+
+
 class MiniDockerError(PyociError):
     """The root of MiniDocker's own.  docker(1): 125 is the error of docker itself."""
 

@@ -53,11 +53,12 @@ def _os_name():
 def _file_system(path):
     """The type of the file system that a folder lies on, by the mount table."""
     found, longest = "unknown", -1
+    place = f"{os.path.realpath(path)}/"
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
         for line in lines:
             words = line.split(" ")
             point = words[4].rstrip("/")
-            if len(point) >= longest and f"{os.path.realpath(path)}/".startswith(f"{point}/"):
+            if len(point) >= longest and place.startswith(f"{point}/"):
                 found, longest = words[words.index("-") + 1], len(point)
     return found
 

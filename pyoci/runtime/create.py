@@ -9,7 +9,7 @@ from time import gmtime, strftime, time_ns
 from pyoci.cgroup.layout import read_layout
 from pyoci.compile.container import Facts, compile_container
 from pyoci.errors import CleanupError, ConfigError, OperationFailed, PyociError, SyscallError
-from pyoci.kernel.proc import in_user_namespace
+from pyoci.kernel.proc import in_user_namespace, kernel_version
 from pyoci.launch.run import Launch
 from pyoci.plan.ops import NUMBER
 from pyoci.runtime.facts import check_preserved, check_rootfs, exists, load_filter, meaningless_labels, real_path
@@ -73,8 +73,7 @@ def make_plan(root, container_id, bundle, config, options, warn):
 
 def gather_facts(root, container_id, bundle, config, options, warn):
     """What the compiler needs to know of this host and this call."""
-    release = posix.uname().release.split(".")
-    facts = Facts(read_layout(), (int(release[0]), int(release[1].partition("-")[0])), check_rootfs(bundle, config))
+    facts = Facts(read_layout(), kernel_version(), check_rootfs(bundle, config))
     facts.has_kcore = exists("/proc/kcore")
     if options.systemd_cgroup:
         from pyoci.cgroup.unit import find_manager  # only with the systemd driver

@@ -307,13 +307,18 @@ def volumes(bundle, tmp_path):
     return bundle.mount("/near/inner")
 
 
-def test_create_that_fails_leaves_no_mount_point_in_a_volume_of_the_host(volumes, pyoci, tmp_path):
-    volumes.process["args"] = ["no-such-program"]
-    volumes.write()
-    before = support.snapshot(tmp_path)
-    pyoci.fails("create", "--bundle", volumes.path, pyoci.new_id())
+def assert_failed_create_leaves_nothing(bundle, pyoci, folder):
+    """Neither in the folder nor elsewhere on the host."""
+    bundle.process["args"] = ["no-such-program"]
+    bundle.write()
+    before = support.snapshot(folder)
+    pyoci.fails("create", "--bundle", bundle.path, pyoci.new_id())
     shutil.rmtree(pyoci.root)
     support.assert_unchanged(before)
+
+
+def test_create_that_fails_leaves_no_mount_point_in_a_volume_of_the_host(volumes, pyoci, tmp_path):
+    assert_failed_create_leaves_nothing(volumes, pyoci, tmp_path)
 
 
 def test_killed_create_leaves_no_mount_point_in_a_volume_of_the_host(volumes, pyoci, tmp_path):
@@ -335,12 +340,7 @@ def beside_own(bundle, tmp_path):
 
 
 def test_create_that_fails_leaves_no_mount_point_in_a_tmpfs_of_the_host(beside_own, pyoci, tmp_path):
-    beside_own.process["args"] = ["no-such-program"]
-    beside_own.write()
-    before = support.snapshot(tmp_path)
-    pyoci.fails("create", "--bundle", beside_own.path, pyoci.new_id())
-    shutil.rmtree(pyoci.root)
-    support.assert_unchanged(before)
+    assert_failed_create_leaves_nothing(beside_own, pyoci, tmp_path)
 
 
 def test_what_goes_with_a_tmpfs_of_its_own_is_not_noted(beside_own, pyoci):

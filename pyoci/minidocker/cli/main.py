@@ -226,10 +226,9 @@ def _refuse_later(called, word):
 
 
 def _nearest(word, known, before):
-    import difflib  # cold: a misspelt command
+    from pyoci.minidocker.errors import nearest
 
-    found = difflib.get_close_matches(word, list(known), 1)
-    return f"did you mean '{before}{found[0]}'?" if found else f"'{before}--help' lists the commands"
+    return nearest(word, known, before) or f"'{before}--help' lists the commands"
 
 
 def _show_help(words, rest):

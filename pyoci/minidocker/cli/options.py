@@ -7,7 +7,7 @@ Source: pflag's documented syntax, docker(1).
 
 from pyoci.minidocker.cli import values
 from pyoci.minidocker.durations import duration_ns
-from pyoci.minidocker.errors import BadRequest
+from pyoci.minidocker.errors import BadRequest, nearest
 
 FLAG, TEXT, LIST, NUMBER, SIZE, DURATION, DECIMAL = "", "string", "list", "int", "bytes", "duration", "decimal"
 READERS = {TEXT: str, LIST: str, NUMBER: values.number, SIZE: values.size_bytes, DURATION: duration_ns, DECIMAL: values.decimal}
@@ -47,12 +47,7 @@ LATER = ("all-tags", "checkpoint", "checkpoint-dir", "disable-content-trust", "g
 
 def _nearest(name, known):
     """A hint to the flag that was meant, or ""."""
-    import difflib  # cold: a misspelt flag
-
-    if name in LATER:
-        return "docker has it; it is not in this release"
-    found = difflib.get_close_matches(name, list(known), 1)
-    return f"did you mean '--{found[0]}'?" if found else ""
+    return "docker has it; it is not in this release" if name in LATER else nearest(name, known, "--")
 
 
 class _Reader:

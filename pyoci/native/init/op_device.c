@@ -25,12 +25,6 @@ static int set_owner_and_mode(struct machine *m, int fd, const struct op_make_de
 	return error < 0 ? fail(m, STEP_FCHMOD, error, a->path_) : 0;
 }
 
-/* Before something is made in the parent that is kept; what lies in a tmpfs of ours goes with it. */
-static int note_beside(struct machine *m, const char *path, const char *name, char kind)
-{
-	return m->parent.is_fresh ? 0 : note_made(m, m->parent.fd, path, (size_t)(name - path), name, kind);
-}
-
 OPERATION(make_device)
 {
 	const char *name;
@@ -42,7 +36,8 @@ OPERATION(make_device)
 	if (parent < 0)
 		return fail(m, STEP_OPENAT2, parent, a->path_);
 	if (m->parent.is_fresh || is_missing(parent, name)) {
-		error = note_beside(m, a->path_, name, 'n');
+		/* What lies in a tmpfs of ours goes with it. */
+		error = m->parent.is_fresh ? 0 : note_made(m, parent, a->path_, (size_t)(name - a->path_), name, 'n');
 		if (error < 0)
 			return fail(m, STEP_WRITE, error, a->path_);
 		error = CALL4(mknodat, parent, name, (uint32_t)(a->type_ | a->mode_), device_number(a->major_, a->minor_));
@@ -88,7 +83,7 @@ OPERATION(make_link)
 	if (parent < 0)
 		return fail(m, STEP_OPENAT2, parent, a->path_);
 	if (!m->parent.is_fresh && is_missing(parent, name)) {
-		error = note_beside(m, a->path_, name, 'l');
+		error = note_made(m, parent, a->path_, (size_t)(name - a->path_), name, 'l');
 		if (error < 0)
 			return fail(m, STEP_WRITE, error, a->path_);
 	}

@@ -228,6 +228,8 @@ static PyObject *are_unchanged(PyObject *self, PyObject *args)
         return NULL;
     for (Py_ssize_t index = 0; same > 0 && index < PyTuple_GET_SIZE(rows); index++)
         same = is_unchanged(PyBytes_AS_STRING(folder), PyBytes_AS_STRING(library), PyTuple_GET_ITEM(rows, index));
+    Py_DECREF(folder);
+    Py_DECREF(library);
     return same < 0 ? NULL : PyBool_FromLong(same);
 }
 
