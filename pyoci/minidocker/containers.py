@@ -5,6 +5,7 @@ run root: one a container, held for every change of its life.  Source: Engine AP
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -17,6 +18,7 @@ from pyoci.minidocker.errors import BadRequest, Conflict, MiniDockerError, NotFo
 
 NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 ALIVE = ("running", "paused")
+REMOVE_ATTEMPTS = 20  # of a folder that others put something into
 _LEFT = """able agile amber bold brave bright brisk calm clear clever cosy crisp curious daring deft eager early fair fancy fine fleet fond frank
 free fresh gentle glad golden grand green happy hardy honest humble jolly keen kind lively loyal lucky mellow merry mighty modest neat noble patient
 plain polite proud quick quiet rapid ready royal serene sharp silent simple sleek smart snug solid spry steady stout sunny swift tidy tough true vivid
@@ -201,9 +203,20 @@ def remove_folders(roots, container_id):
     """Remove both folders of a container, as far as they exist.  Raises MiniDockerError for what can't be removed."""
     for folder in (roots.container(container_id), roots.live(container_id)):
         try:
-            remove_tree(folder)
+            _remove_folder(folder)
         except OSError as error:
             raise MiniDockerError(f"remove {folder}: {error.strerror}") from error
+
+
+def _remove_folder(folder):
+    """Whoever comes for the lock while the folder goes puts a new one in; each of them finds the container gone."""
+    for _ in range(REMOVE_ATTEMPTS - 1):
+        try:
+            return remove_tree(folder)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+    remove_tree(folder)
 
 
 @contextlib.contextmanager

@@ -471,3 +471,17 @@ def test_image_that_goes_while_a_container_is_created_leaves_none(place, monkeyp
     with pytest.raises(NotFound, match="^No such image: busybox$"):
         place.create("true")
     assert os.listdir(f"{place.roots.data}/containers") == []
+
+
+def test_who_comes_for_the_lock_meanwhile_does_not_hinder_a_removal(place, monkeypatch):
+    container_id = place.create("true")
+    live, rmdir, came = place.roots.live(container_id), os.rmdir, []
+
+    def come_first(path, *args, **keywords):
+        if str(path) == live and not came:
+            came.append(pathlib.Path(live, "lock").write_text(""))
+        rmdir(path, *args, **keywords)
+
+    monkeypatch.setattr(os, "rmdir", come_first)
+    place.engine.remove(container_id)
+    assert came and not os.path.exists(live)
