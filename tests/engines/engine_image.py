@@ -1,6 +1,8 @@
 """An image of a static busybox, as an archive that docker, podman and ctr load; in it `portrait`, which tells all that a process sees.
 
 Two containers that were asked for in the same way must have the same portrait, whichever runtime made them.
+One thing nobody may ask: nofile with a soft limit below the hard one. runc is written in Go, whose start raises the soft one, and the two race: now and then
+it stays raised. sigpending tells two limits as well.
 """
 
 import hashlib

@@ -38,7 +38,7 @@ services:
     tmpfs: ["/scratch:size=1m"]
     cap_drop: [ALL]
     security_opt: ["no-new-privileges:true"]
-    ulimits: {nofile: {soft: 100, hard: 200}}
+    ulimits: {nofile: 200, sigpending: {soft: 100, hard: 200}}
     mem_limit: 64m
     pids_limit: 33
     sysctls: {net.ipv4.ip_unprivileged_port_start: 42}

@@ -29,7 +29,7 @@ LOOP = 'sh -c "trap \\"exit 5\\" TERM; echo ready; while :; do sleep 0.1; done"'
         ("-u app --cap-add NET_ADMIN", "^CapBnd:"),
         ("--security-opt no-new-privileges", "^NoNewPrivs:.1"),
         ("--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined", "^Seccomp:.0"),
-        ("--ulimit nofile=100:200 --ulimit core=0", "^Max open files +100 +200"),
+        ("--ulimit nofile=200:200 --ulimit sigpending=100:200 --ulimit core=0", "^Max pending signals +100 +200"),
         ("--device /dev/fuse --device /dev/null:/dev/xnull:r", "xnull"),
         ("--device-cgroup-rule 'c 10:229 rwm'", "c 10:229 rwm"),
         ("--sysctl net.ipv4.ip_unprivileged_port_start=42 --sysctl kernel.msgmax=4096", "port_start 42"),

@@ -57,7 +57,7 @@ ROWS = {
     "run-mount": "mkdir v; run --rm --mount type=bind,src=$PWD/v,dst=/v,readonly --mount type=tmpfs,dst=/t,tmpfs-size=4096 bb sh -c \"touch /v/x; grep ' /t ' /proc/mounts\"",
     "run-mount-bad": "t run --rm --mount type=bind,src=$PWD/no,dst=/v bb true; t run --rm --mount type=bad,dst=/v bb true; t run --rm --mount type=bind,src=/etc bb true; t run --rm --mount type=bind,src=/etc,dst=/v,x=y bb true",
     "run-mount-twice": "t run --rm --tmpfs /v -v /etc:/v bb true",
-    "run-ulimit": "run --rm --ulimit nofile=100:200 --ulimit core=0 bb sh -c 'ulimit -n; ulimit -Hn; ulimit -c'; t run --rm --ulimit nofile=200:100 bb true; t run --rm --ulimit bad=1 bb true",
+    "run-ulimit": "run --rm --ulimit nofile=200:200 --ulimit sigpending=100:200 --ulimit core=0 bb sh -c 'ulimit -n; ulimit -i; ulimit -Hi; ulimit -c'; t run --rm --ulimit nofile=200:100 bb true; t run --rm --ulimit bad=1 bb true",
     "run-caps": "run --rm --cap-drop ALL --cap-add chown bb grep Cap /proc/self/status; run --rm -u app bb grep Cap /proc/self/status; run --rm --cap-add CAP_NET_ADMIN bb grep CapEff /proc/self/status; t run --rm --cap-add BAD bb true",
     "run-no-new-privileges": "run --rm --security-opt no-new-privileges bb grep NoNew /proc/self/status; t run --rm --security-opt bad=x bb true",
     "run-seccomp": "run --rm bb grep Seccomp: /proc/self/status; run --rm --security-opt seccomp=unconfined bb grep Seccomp: /proc/self/status; t run --rm --security-opt seccomp=nosuch bb true",

@@ -32,7 +32,7 @@ SHOWN = [
     pytest.param({"SecurityOpt": ["seccomp=unconfined"]}, "grep Seccomp: /proc/self/status", r"Seccomp:\s+0", id="unconfined"),
     pytest.param({"Privileged": True}, "grep Seccomp: /proc/self/status; test -w /proc/sys/kernel/hostname && echo w; test -e /dev/mem -o -e /dev/kmsg && echo d",
                  r"Seccomp:\s+0\nw\nd", id="privileged"),
-    pytest.param({"Ulimits": [{"Name": "nofile", "Soft": 100, "Hard": 200}]}, "grep 'open files' /proc/self/limits", r"Max open files\s+100\s+200.*", id="ulimit"),
+    pytest.param({"Ulimits": [{"Name": "sigpending", "Soft": 100, "Hard": 200}]}, "grep 'pending signals' /proc/self/limits", r"Max pending signals\s+100\s+200.*", id="ulimit"),
     pytest.param({"Sysctls": {"net.ipv4.ip_forward": "1"}}, "cat /proc/sys/net/ipv4/ip_forward", "1", id="sysctl"),
     pytest.param({"OomScoreAdj": 500}, "cat /proc/self/oom_score_adj", "500", id="oom-score-adj"),
     pytest.param({"Devices": [{"PathOnHost": "/dev/null", "PathInContainer": "/dev/mine", "CgroupPermissions": "rwm"}]},
