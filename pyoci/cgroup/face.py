@@ -362,6 +362,11 @@ def frozen(directories):
         raise
 
 
+def halts(directory):
+    """Whether a process would stop in this cgroup of version 2, by itself or by an ancestor, or soon will. Raises SyscallError."""
+    return frozen({"": directory}) or "frozen 1" in read_file(f"{directory}/cgroup.events")
+
+
 def freeze(directories, timeout_s=FREEZE_TIMEOUT_S):
     """Freeze the cgroup and wait until it is frozen. Thaws it again and raises SyscallError (ETIMEDOUT) if it is not in time."""
     deadline = monotonic() + timeout_s

@@ -4,7 +4,7 @@ Pure: the facts of this host come in as an argument.  Refuses (ConfigError, Unsu
 """
 
 from pyoci.cgroup.layout import directories as cgroup_directories
-from pyoci.cgroup.limits import BEFORE, DEVICE_PROGRAM, writes
+from pyoci.cgroup.limits import writes
 from pyoci.compile import mounts, namespaces, process
 from pyoci.compile.devices import devices
 from pyoci.kernel.calls import CLONE_NEWCGROUP, CLONE_NEWUSER
@@ -57,9 +57,10 @@ class Slots:
     def __init__(self):
         self.next = SLOT_FREE
 
-    def take(self):
-        self.next += 1
-        return self.next - 1
+    def take(self, count=1):
+        """The first of as many."""
+        self.next += count
+        return self.next - count
 
 
 class _Waiting:
@@ -99,27 +100,24 @@ def compile_container(container_id, bundle, config, facts):
 
         config, keep_groups = rootless.judge(config, spaces, facts.rootless, plan.warnings)
         directories, limits = rootless.cgroups(directories, limits, linux, facts.rootless)
-    before, after = _split(limits)
 
     ops.append(Op("claim", "default", container_id, bundle, facts.rootfs))
     ops.append(Op("listen", "default", SLOT_GATE))
     if facts.notify:
         ops.append(Op("make_directory", "default", "notify", 0o755))
     delegation = _delegation(config, linux, spaces) if facts.layout.version == 2 else []
-    into = None
+    into, enter = None, []
     if facts.rootless and facts.rootless.unprivileged:
         delegation = []  # a file's owner can't give it away
     if not scope and directories:
-        into, after = _make_cgroup(ops, directories, delegation, before, after, facts.layout.version)
+        into, enter = _make_cgroup(ops, directories, delegation, limits, facts.layout.version, slots)
     labels = process.labels(config.get("process") or {}, "process", facts.without, slots.take)
     ops.extend(labels[:1])
     road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel, into, facts.rootless)
     _score(ops, config.get("process") or {})
     namespaces.enter(ops, spaces, linux, road, facts.rootless)
-    if scope:
-        entered, after = scope.start(ops, delegation, before + after)
-    else:
-        entered = -1 if into or not directories else _place(ops, directories, after)
+    ops.extend(enter)
+    entered, after = scope.start(ops, delegation, limits) if scope else (-1, [])
     wait = _Waiting(spaces, entered)
     ops.append(Op("new_session", "default"))
     if not facts.no_new_keyring:
@@ -169,16 +167,20 @@ class _Scope:
         return (entered, [*delegation, *limits]) if overlapped else (-1, [])
 
 
-def _make_cgroup(ops, directories, delegation, before, after, version):
-    """(the cgroup that init is to be born in or None, the limits that are to follow)."""
+def _make_cgroup(ops, directories, delegation, limits, version, slots):
+    """(the cgroup of version 2 that init is to be born in or None, [the operation by which it enters those of version 1]).
+
+    Either way every limit is in force before, and nobody waits for the kernel's RCU, as for a process that is moved by another.
+    """
     ops.append(Op("make_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()]))
     ops.extend(delegation)
-    _limit(ops, before, False)
-    if version == 1:
-        return None, after
-    # clone3 puts init there at once, with every limit in force; a later move waits for the kernel's RCU.
-    _limit(ops, after, False)
-    return directories[""], []
+    _limit(ops, limits, False)
+    into = directories.get("")
+    if version == 2 or list(directories) == [""]:
+        return into, []
+    opened, entered = process.cgroup_entry(directories, "linux.cgroupsPath", slots.take)
+    ops.append(opened)
+    return into, [entered]
 
 
 def _delegation(config, linux, spaces):
@@ -200,12 +202,6 @@ def _wants_delegation(config, spaces):
     return False
 
 
-def _split(limits):
-    """(before init joins, after).  Devices belong to the first: between two writes of a list init's mknod would be refused."""
-    before = [one for one in limits if one.phase == BEFORE or one.controller == "devices" or one.file == DEVICE_PROGRAM]
-    return before, [one for one in limits if one not in before]
-
-
 def _limit(ops, limits, overlapped):
     for one in limits:
         ops.append(Op("limit", one.origin, one.controller, one.file, list(one.values), int(one.optional), overlapped=overlapped))
@@ -215,16 +211,6 @@ def _score(ops, config_process):
     score = config_process.get("oomScoreAdj")
     if score is not None:
         ops.append(Op("score_oom", "process.oomScoreAdj", score))
-
-
-def _place(ops, directories, limits):
-    """Overlapped: the first write to a v1 cgroup.procs waits for the kernel's RCU, while init mounts."""
-    ops.append(
-        Op("enter_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()], 0, 0, "", "", overlapped=True)
-    )
-    index = len(ops) - 1
-    _limit(ops, limits, True)
-    return index
 
 
 def _wait_for_all(ops, entered, limits):

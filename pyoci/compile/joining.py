@@ -48,15 +48,19 @@ def compile_exec(process, facts):
         ops.append(Op("open_namespace", "default", flag, path, slots[flag]))
     labels = compile_process.labels(process, "process", facts.without, lambda: SLOT_FREE + len(slots) + 1)
     ops.extend(labels[:1])
-    ops.append(Op("spawn", "default", 0, facts.preserve_fds, 0, None, int(facts.rootless)))
+    enter = []
+    if any(facts.directories) and not facts.rootless:
+        opened, entered = compile_process.cgroup_entry(facts.directories, "default", lambda count: SLOT_FREE + len(slots) + 2)
+        ops.append(opened)
+        enter.append(entered)
+    ops.append(Op("spawn", "default", 0, facts.preserve_fds, 0, None if facts.rootless else facts.directories.get(""), int(facts.rootless)))
     score = process.get("oomScoreAdj")
     if score is not None:
         ops.append(Op("score_oom", "process.oomScoreAdj", score))
-    lines = [f"{name}\t{path}" for name, path in facts.directories.items()]
-    entered = -1
-    if lines:
-        ops.append(Op("enter_cgroup", "default", lines, facts.pid, int(facts.rootless), *facts.scope, overlapped=True))
-        entered = len(ops) - 1
+    if facts.directories and not enter:
+        lines = [f"{name}\t{path}" for name, path in facts.directories.items()]
+        ops.append(Op("place_in_cgroup", "default", lines, facts.pid, int(facts.rootless), *facts.scope, overlapped=True))
+        enter.append(Op("wait_for", "default", len(ops) - 1))
     if facts.root:
         ops.append(Op("open_rootfs", "default", facts.root, 0))
     joins = [Op("join", "default", flag, slot) for flag, slot in slots.items() if flag != CLONE_NEWUSER]
@@ -68,8 +72,7 @@ def compile_exec(process, facts):
     if facts.root:
         ops.append(Op("change_root", "default"))
     # The limits hold before anything of the container's runs.
-    if entered >= 0:
-        ops.append(Op("wait_for", "default", entered))
+    ops.extend(enter)
     if CLONE_NEWPID in slots:
         # Only now does it show in the container's /proc: init, sealed, inside, and limited; never this program (CVE-2019-5736).
         ops.append(Op("clone_again", "default"))

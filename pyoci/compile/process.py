@@ -5,6 +5,7 @@ config.md#process, config.md#linux-process
 
 from _struct import pack
 
+from pyoci.cgroup.layout import SYSTEMD
 from pyoci.errors import ConfigError
 from pyoci.plan.plan import Op
 from pyoci.spec.names import CAPABILITIES, RLIMITS
@@ -53,6 +54,21 @@ def labels(process, origin, without, take_slot):
     return [Op("open_procfs", f"{origin}.{wanted[0][0]}", slot)] + [
         Op("label", f"{origin}.{name}", *files, text.format(process[name]), slot) for name, files, text in wanted
     ]
+
+
+def cgroup_entry(directories, origin, take_slots):
+    """(HOST's operation, INIT's): init goes into the cgroups of version 1 by itself, for whoever moves another waits for the kernel's RCU.
+
+    That of version 2 is not among them: clone3 makes a process in one.  `take_slots`: callable(how many) -> the first.
+    """
+    names = {path: name for name, path in directories.items() if name}
+    optional = [path for path, name in names.items() if name == SYSTEMD]
+    paths = [path for path in names if path not in optional]
+    lines = [f"{name}\t{path}" for name, path in directories.items()]
+    required = len(paths)
+    paths += optional
+    slot = take_slots(len(paths))
+    return Op("open_cgroups", origin, lines, paths, required, slot), Op("enter_cgroups", origin, paths, required, slot)
 
 
 def keyring(ops, name, labels):

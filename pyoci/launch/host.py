@@ -98,6 +98,19 @@ def limit(launch, controller, file, values, optional):
     write(launch.directories, Write(AFTER, controller, file, values, "", bool(optional)))
 
 
+def open_cgroups(launch, lines, paths, required, slot):
+    """Opened here, since init may have no right to; what is optional may be missing."""
+    launch.directories = launch.directories or dict(line.split("\t", 1) for line in lines)
+    for number, path in enumerate(paths):
+        try:
+            launch.fds[slot + number] = posix.open(f"{path}/tasks", posix.O_WRONLY | posix.O_CLOEXEC)
+        except OSError as error:
+            if number < required:
+                raise SyscallError("open", error.errno, f"{path}/tasks") from None
+        else:
+            launch.outbox.append(slot + number)
+
+
 def spawn(launch, flags, preserve, raise_capabilities, cgroup, is_open):
     """Start init and hand it the whole plan."""
     if launch.opened:
@@ -120,19 +133,40 @@ def _start_init(launch, flags, preserve, raise_capabilities, cgroup, is_open):
     from pyoci.launch.run import sealed_init  # run imports this module
 
     exe = sealed_init()
-    cgroup_fd = posix.open(cgroup, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC) if cgroup else -1
     ours, theirs = calls.socketpair()
     launch.channel = ours
+    start = lambda cgroup_fd: calls.spawn(  # noqa: E731
+        flags, exe_fd=exe, channel_fd=theirs, channel_number=3 + preserve, cgroup_fd=cgroup_fd, raise_capabilities=raise_capabilities, is_open=is_open)
     try:
-        launch.pid, launch.pidfd = calls.spawn(
-            flags, exe_fd=exe, channel_fd=theirs, channel_number=3 + preserve, cgroup_fd=cgroup_fd,
-            raise_capabilities=raise_capabilities, is_open=is_open,
-        )  # fmt: skip
+        launch.pid, launch.pidfd = _born_in(launch, cgroup, start) if cgroup else start(-1)
     finally:
-        for fd in (exe, theirs, cgroup_fd):
-            if fd >= 0:
-                posix.close(fd)
+        posix.close(exe)
+        posix.close(theirs)
     launch.begin()
+
+
+def _born_in(launch, cgroup, start):
+    """Start init as a member of the cgroup.  A hybrid host's is optional; an exec's may be full, or have its processes below: place_in_cgroup
+    knows how.  In a frozen one the child would stop while we lend it our memory, and no signal but SIGKILL would reach us."""
+    optional = launch.container is None or not face.is_v2(launch.directories)
+    try:
+        fd = posix.open(cgroup, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    except OSError:
+        if not optional:
+            raise
+        return start(-1)
+    try:
+        if launch.container is None and face.halts(cgroup):
+            return start(-1)
+        made = start(fd)
+        launch.is_placed = True
+        return made
+    except SyscallError:
+        if not optional:
+            raise
+        return start(-1)
+    finally:
+        posix.close(fd)
 
 
 def map_ids(launch, uid_map, gid_map, deny_setgroups, uid_tool, gid_tool):
@@ -149,13 +183,14 @@ def map_ids(launch, uid_map, gid_map, deny_setgroups, uid_tool, gid_tool):
             write_file(f"{base}/{name}", lines.encode())
 
 
-def enter_cgroup(launch, lines, beside, optional, bus, unit):
+def place_in_cgroup(launch, lines, beside, optional, bus, unit):
     """Place init into the cgroups; those of an exec were made long ago, and may have moved below (`beside` its first process).
 
     Who comes from a cgroup that is not the user's, such as a session's, may not move itself into one that is: systemd may.
     """
-    if not launch.directories:
-        launch.directories = dict(line.split("\t", 1) for line in lines)
+    launch.directories = launch.directories or dict(line.split("\t", 1) for line in lines)
+    if launch.is_placed:
+        return
     try:
         face.place(launch.directories, launch.pid, beside)
     except SyscallError as error:
@@ -303,7 +338,7 @@ def resume_processes(launch):
 
 DEEDS = {
     NUMBER[deed.__name__]: deed
-    for deed in (claim, listen, make_directory, open_namespace, open_procfs, make_cgroup, delegate_cgroup, limit, spawn, map_ids, start_scope,
-                 enter_cgroup, score_oom, clone_tree, hook, limit_process, send_console, send_pidfd, record, write_pid,
+    for deed in (claim, listen, make_directory, open_namespace, open_procfs, make_cgroup, delegate_cgroup, limit, open_cgroups, spawn, map_ids, start_scope,
+                 place_in_cgroup, score_oom, clone_tree, hook, limit_process, send_console, send_pidfd, record, write_pid,
                  spawn_stand_in, change_scope, make_mount_points, restore_namespaces, raise_loopback, restore_processes, resume_processes)
 }  # fmt: skip

@@ -70,6 +70,7 @@ class Launch:
     outbox       slots that go along with the next RUN
     pid, pidfd   init, once it is spawned; `started` its start time
     directories  {controller: directory} of the cgroups
+    is_placed    init was born in its cgroup of version 2
     scope        [path of the bus, unit] where systemd made them, or None
     tell         called with this at `record`: stores what must be known later
     signals      calls.Signals of a run in the foreground, or None: those that ask us to end end it up to the gate
@@ -81,7 +82,7 @@ class Launch:
     """
 
     __slots__ = ("container", "ops", "fds", "outbox", "pid", "pidfd", "started", "channel", "journal", "word_fd", "directories",
-                 "tell", "warn", "index", "state", "console", "scope", "criu", "environ", "opened", "signals")  # fmt: skip
+                 "tell", "warn", "index", "state", "console", "scope", "is_placed", "criu", "environ", "opened", "signals")  # fmt: skip
 
     def __init__(self, ops, container=None, *, tell=None, warn=None, state=None, opened=None, signals=None):
         self.container = container
@@ -99,6 +100,7 @@ class Launch:
         self.signals = signals
         self.console = -1
         self.scope = None
+        self.is_placed = False
         self.criu = None
         self.environ = None
 

@@ -24,11 +24,12 @@ TABLE = (
     ("make_cgroup", HOST, "directories:l", "cgroups(7)", "make the container's cgroups"),
     ("delegate_cgroup", HOST, "uid:i", "cgroups(7)", "give the cgroup to the container's user"),
     ("limit", HOST, "controller:s file:s values:l optional:i", "cgroups(7)", "write a resource limit"),
+    ("open_cgroups", HOST, "directories:l paths:l required:i slot:f", "cgroups(7)", "open the cgroups of version 1 that init is to enter, the required ones first"),
     ("spawn", HOST, "flags:i preserve:i raise_capabilities:i cgroup:s open:i", "clone3(2)", "start init in its new namespaces"),
     ("map_ids", HOST, "uid_map:s gid_map:s deny_setgroups:i uid_tool:s gid_tool:s", "user_namespaces(7)", "write the user and group id maps"),
     ("start_scope", HOST, "bus:s unit:s slice:s directories:l properties:l", "systemd.scope(5)",
      "have systemd make a scope, with its cgroups and limits, and init in it"),
-    ("enter_cgroup", HOST, "directories:l beside:i optional:i bus:s unit:s", "cgroups(7)", "place init into the container's cgroups"),
+    ("place_in_cgroup", HOST, "directories:l beside:i optional:i bus:s unit:s", "cgroups(7)", "place init into the container's cgroups"),
     ("score_oom", HOST, "value:i", "proc(5)", "set the out-of-memory score adjustment"),
     ("clone_tree", HOST, "source:s recursive:i slot:f", "open_tree(2)", "clone a mount tree that init may not open itself"),
     ("hook", HOST, "kind:s index:i path:s args:l env:l timeout_s:i status:s", "config.md#posix-platform-hooks",
@@ -52,6 +53,7 @@ TABLE = (
 
     # --- act one, init's side
     ("wait_for", INIT, "index:i", "recvmsg(2)", "wait until an overlapped operation of the runtime is done"),
+    ("enter_cgroups", INIT, "directories:l required:i slot:f", "cgroups(7)", "enter cgroups that the runtime has opened, the required ones first"),
     ("become_root", INIT, "", "setresuid(2)", "become root of the new user namespace"),
     ("join", INIT, "type:i slot:f", "setns(2)", "join a namespace"),
     ("unshare", INIT, "flags:i", "unshare(2)", "make namespaces that belong to the ones just joined"),

@@ -9,7 +9,7 @@ The plan (little-endian, 8-byte aligned):
     pool     the strings and bytes
 
 A message (both ways, one SOCK_SEQPACKET datagram, descriptors by SCM_RIGHTS):
-    u32 type, u32 index, u32 step, i32 errno, u32 item, u32 number of descriptors, u8 slots[16], then text
+    u32 type, u32 index, u32 step, i32 errno, u32 item, u32 number of descriptors, u8 slots[32], then text
 """
 
 from _struct import Struct
@@ -17,9 +17,9 @@ from _struct import Struct
 from pyoci.plan.ops import HOST, INIT, KINDS, TABLE
 
 MAGIC = 0x494F5950  # "PYOI"
-VERSION = 1
+VERSION = 2
 RUN, DONE, TURN, FAIL, WARN, GO, CHILD = 1, 2, 3, 4, 5, 6, 7
-MAX_SLOTS = 16
+MAX_SLOTS = 32
 
 # What stands for the arguments of HOST's operations, and of INIT's where in the row are those that no single word holds.
 _BLANK = tuple((0,) * len(kinds) if row[1] == HOST else () for row, kinds in zip(TABLE, KINDS))
@@ -28,7 +28,7 @@ _LATER = {
     for number, kinds in enumerate(KINDS)
     if TABLE[number][1] == INIT and ("l" in kinds or "b" in kinds)
 }
-_message = Struct("<IIIiII16s")
+_message = Struct("<IIIiII32s")
 MESSAGE_BYTES = _message.size
 
 

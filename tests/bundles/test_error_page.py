@@ -49,7 +49,7 @@ def test_words_that_callers_match_are_in_the_page_and_in_the_source(words):
 
 def test_init_of_another_build_says_so():
     """In a tree where Python was updated and init was not: operations have other numbers."""
-    message = wire.Message(struct.pack("<IIIiII16s", wire.FAIL, 7, STEPS.index("plan"), 0, 3, 0, b""))
+    message = wire.Message(struct.pack("<IIIiII32s", wire.FAIL, 7, STEPS.index("plan"), 0, 3, 0, b""))
     said = str(explain.init_failure(Op("new_session", "default"), message))
     assert said == "lead a new session: init does not know this plan: it was built from other sources; build it again (make build)"
 

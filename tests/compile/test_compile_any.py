@@ -105,7 +105,12 @@ def test_descriptor_is_there_before_it_is_used(document, host):
     for op in plan_of(document, host).create:
         given_slots = [value for kind, value in zip(KINDS[op.number], op.args) if kind == "f" and value >= 0]
         assert all(slot < MAX_SLOTS for slot in given_slots)
-        if op.name in ("listen", "open_namespace", "open_console", "clone_tree"):
+        if op.name in ("open_cgroups", "enter_cgroups"):  # the first of as many
+            (first,), count = given_slots, len(op.args[-3])
+            given_slots = range(first, first + count)
+            assert first + count <= MAX_SLOTS
+        if op.name in ("listen", "open_namespace", "open_console", "clone_tree", "open_cgroups"):
+            assert held.isdisjoint(given_slots)
             held.update(given_slots)
         else:
             assert held.issuperset(given_slots), (op.name, dict(zip(argument_names(op.number), op.args)))

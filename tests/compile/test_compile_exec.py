@@ -44,7 +44,7 @@ def test_process_of_a_container_without_namespaces_of_its_own_joins_none():
 def test_pid_namespace_is_entered_last_by_a_child_that_is_limited_already():
     """Before that, a process of the container could look at what the runtime is (CVE-2019-5736)."""
     ops = execute(joining(PID, MNT, USER))
-    assert in_order(ops, "enter_cgroup", "join", "become_root", "wait_for", "clone_again", "new_session", "become_user")
+    assert in_order(ops, "open_cgroups", "join", "become_root", "enter_cgroups", "clone_again", "new_session", "become_user")
 
 
 def test_root_is_opened_before_namespaces_change_what_its_path_means():
@@ -55,9 +55,29 @@ def test_root_is_opened_before_namespaces_change_what_its_path_means():
 
 def test_limits_of_the_cgroup_hold_before_the_user_runs():
     ops = execute(joining(MNT))
-    entered = place(ops, "enter_cgroup")
-    assert ops[entered].overlapped and ops[entered].args == (["cpu\t/c/cpu", "pids\t/c/pids"], 9, 0, "", "")
+    assert one(ops, "open_cgroups").args[:3] == (["cpu\t/c/cpu", "pids\t/c/pids"], ["/c/cpu", "/c/pids"], 2)
+    assert one(ops, "enter_cgroups").args[:2] == (["/c/cpu", "/c/pids"], 2)
+    assert in_order(ops, "open_cgroups", "spawn", "enter_cgroups", "become_user")
+
+
+def test_process_is_born_in_the_cgroup_of_version_2_or_placed_there():
+    """Where it can't be born in it, the runtime moves it."""
+    ops = execute(joining(MNT, directories={"": "/c"}))
+    assert argument(ops, "spawn", "cgroup") == "/c"
+    entered = place(ops, "place_in_cgroup")
+    assert ops[entered].overlapped and ops[entered].args == (["\t/c"], 9, 0, "", "")
     assert place(ops, "wait_for", index=entered) < place(ops, "become_user")
+
+
+def test_hybrid_host_has_both_ways():
+    ops = execute(joining(MNT, directories={"pids": "/c/pids", "name=systemd": "/c/systemd", "": "/c/unified"}))
+    assert argument(ops, "spawn", "cgroup") == "/c/unified"
+    assert one(ops, "enter_cgroups").args[:2] == (["/c/pids", "/c/systemd"], 1)
+
+
+def test_user_has_his_process_placed_which_may_be_refused():
+    ops = execute(joining(MNT, rootless=True))
+    assert argument(ops, "spawn", "cgroup") is None and one(ops, "place_in_cgroup").args[2] == 1
 
 
 @pytest.mark.parametrize("private", [True, False])

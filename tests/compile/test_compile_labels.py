@@ -10,13 +10,14 @@ CONTEXT = f"context={LABEL}"
 @pytest.mark.parametrize(
     ("member", "value", "operation"),
     [
-        ("apparmorProfile", "web", ("label", "self/attr/apparmor/exec", "self/attr/exec", "exec web", 4)),
-        ("selinuxLabel", "u:r:t:s0", ("label", "self/attr/exec", None, "u:r:t:s0", 4)),
+        ("apparmorProfile", "web", ("label", "self/attr/apparmor/exec", "self/attr/exec", "exec web")),
+        ("selinuxLabel", "u:r:t:s0", ("label", "self/attr/exec", None, "u:r:t:s0")),
     ],
 )
 def test_label_is_written_to_the_attribute_of_its_module(member, value, operation):
     ops = create(config(process_={member: value}), facts(no_new_keyring=True))
-    assert some(ops, "open_procfs", "label") == [("open_procfs", 4), operation]
+    (slot,) = one(ops, "open_procfs").args
+    assert some(ops, "label") == [(*operation, slot)]
     assert {op.origin for op in ops if op.name in ("open_procfs", "label")} == {f"process.{member}"}
 
 
@@ -33,7 +34,8 @@ def test_label_is_named_before_a_filter_can_forbid_it():
 def test_keyring_is_made_with_the_label_that_may_use_it():
     ops = create(config(process_={"selinuxLabel": "u:r:t:s0"}))
     at = names(ops).index("keyring")
-    assert [ops[at - 1].args, ops[at + 1].args] == [("self/attr/keycreate", None, text, 4) for text in ("u:r:t:s0", "\n")]
+    (slot,) = one(ops, "open_procfs").args
+    assert [ops[at - 1].args, ops[at + 1].args] == [("self/attr/keycreate", None, text, slot) for text in ("u:r:t:s0", "\n")]
     assert names(create(config(process_={"apparmorProfile": "p"}))).count("label") == 1
 
 

@@ -1,7 +1,7 @@
 """The order in which the operations of a container stand, and why the kernel needs it."""
 
 import pytest
-from compiling import FILTER, LAYOUTS, V1, V2, config, create, facts, in_order, in_user_namespace, names, namespaces, place, some
+from compiling import FILTER, HYBRID, LAYOUTS, V1, V2, argument, config, create, facts, in_order, in_user_namespace, names, namespaces, one, place, some
 
 from pyoci.compile.container import SLOT_FREE, SLOT_GATE
 from pyoci.plan.ops import HOST
@@ -36,7 +36,7 @@ CALL = {"console_socket": "/c", "pidfd_socket": "/p", "pid_file": "/pid", "notif
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_acts_follow_the_birth_of_a_container(layout):
     ops = create(FULL, facts(layout, seccomp=FILTER, **CALL))
-    placed = [] if layout is V2 else ["enter_cgroup"]  # on v2 it is spawned into its cgroup
+    placed = [] if layout is V2 else ["enter_cgroups"]  # on v2 it is spawned into its cgroup
     assert in_order(
         ops, "claim", "listen", "make_directory", "make_cgroup", "limit", "spawn", "score_oom", *placed, "new_session", "keyring",
         "propagate_root", "open_rootfs", "mount", "make_device", "make_link", "hostname", "domainname", "loopback_up", "sysctl", "hook",
@@ -94,57 +94,38 @@ def test_hooks_of_create_run_in_the_order_of_the_lifecycle():
 # --- cgroups: limits hold before the process, and cost no waiting
 
 
-def test_placement_is_overlapped_and_waited_for_once_the_mounts_are_made():
-    ops = create(config(mounts=[{"destination": "/proc", "type": "proc"}]))
-    entered = place(ops, "enter_cgroup")
-    assert ops[entered].overlapped
-    assert place(ops, "mount") < place(ops, "wait_for", index=entered)
-
-
-def test_limits_that_must_come_first_are_written_before_init_is_there():
-    ops = create(FULL, facts(V1))
-    before = [op.args[1] for op in ops[: place(ops, "spawn")] if op.name == "limit"]
-    assert {"cpuset.cpus", "devices.allow"} <= set(before)
-    assert "memory.limit_in_bytes" not in before
-
-
-def test_other_limits_are_overlapped_after_the_placement():
-    ops = create(FULL, facts(V1))
-    entered = place(ops, "enter_cgroup")
-    late = [(index, op) for index, op in enumerate(ops) if op.name == "limit" and index > entered]
-    assert {"memory.limit_in_bytes", "pids.max", "cpu.shares"} <= {op.args[1] for _, op in late}
-    assert [index for index, _ in late] == list(range(entered + 1, entered + 1 + len(late)))
-    assert all(op.overlapped for _, op in late)
-
-
-@pytest.mark.parametrize("layout", [V1, V2], ids=["v1", "v2"])
-def test_last_limit_is_waited_for_before_anything_of_the_user_runs(layout):
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_limit_holds_before_init_is_there(layout):
+    """Devices for one more reason: between two writes of a list, init's mknod would be refused."""
     ops = create(FULL, facts(layout))
-    last = max(index for index, op in enumerate(ops) if op.name == "limit")
-    if layout is V2:
-        assert last < place(ops, "spawn")
-        return
-    waited = place(ops, "wait_for", index=last)
-    assert waited < place(ops, "hook") and ops[waited].origin == "linux.resources"
+    written = [index for index, op in enumerate(ops) if op.name == "limit"]
+    assert len(written) > 3 and max(written) < place(ops, "spawn")
 
 
-def test_devices_are_limited_before_init_makes_its_own():
-    """Between two writes of a list, init's mknod would be refused."""
-    ops = create(FULL, facts(V1))
-    assert max(index for index, op in enumerate(ops) if op.name == "limit" and op.args[0] == "devices") < place(ops, "spawn")
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_nobody_waits_for_the_placement(layout):
+    """Whoever moves another process waits for the kernel's RCU; init is born in its cgroup, or goes there by itself."""
+    ops = create(FULL, facts(layout))
+    assert not {"place_in_cgroup", "wait_for"} & set(names(ops)) and not any(op.overlapped for op in ops)
+    assert (argument(ops, "spawn", "cgroup") is None) == (layout is V1)
+
+
+def test_optional_hierarchy_comes_last():
+    opened, entered = one(create(FULL, facts(HYBRID)), "open_cgroups"), one(create(FULL, facts(HYBRID)), "enter_cgroups")
+    assert opened.args[1:] == entered.args
+    paths, required, _ = entered.args
+    assert paths[required:] == ["/sys/fs/cgroup/systemd/name"] and not any("unified" in path for path in paths)
 
 
 def test_cgroup_namespace_is_made_in_the_cgroup_and_before_cgroups_are_mounted():
     ops = create(FULL)
-    made = place(ops, "unshare", flags=0x2000000)
-    assert place(ops, "wait_for", index=place(ops, "enter_cgroup")) == made - 1
-    assert made < place(ops, "mount", fstype="cgroup")
+    assert place(ops, "enter_cgroups") < place(ops, "unshare", flags=0x2000000) < place(ops, "mount", fstype="cgroup")
 
 
-def test_placement_is_waited_for_once_where_cgroups_are_mounted_twice():
+def test_cgroup_namespace_is_made_once_where_cgroups_are_mounted_twice():
     twice = [{"destination": f"/cgroup{number}", "type": "cgroup"} for number in (1, 2)]
-    ops = create(config(mounts=twice), facts(V1))
-    assert [op.args[0] for op in ops if op.name == "wait_for"] == [place(ops, "enter_cgroup")] * 2  # and the end of all
+    ops = create(config(mounts=twice, linux_={"namespaces": namespaces("mount", "cgroup")}), facts(V1))
+    assert [op.args for op in ops if op.name == "unshare"] == [(0x2000000,)]
 
 
 # --- the filter

@@ -28,7 +28,7 @@ def test_scope_is_made_around_init_with_its_limits():
 @pytest.mark.parametrize("layout", [V1, V2, HYBRID], ids=["v1", "v2", "hybrid"])
 def test_systemd_comes_in_place_of_making_and_entering(layout):
     ops = by_systemd(with_limits(), layout)
-    assert not {"make_cgroup", "enter_cgroup"} & set(names(ops))
+    assert not {"make_cgroup", "open_cgroups", "enter_cgroups"} & set(names(ops))
     assert argument(ops, "spawn", "cgroup") is None
     assert in_order(ops, "spawn", "start_scope", "limit", "new_session")
 

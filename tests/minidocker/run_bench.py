@@ -11,10 +11,8 @@ import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))  # what tests share
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "engines"))
@@ -30,23 +28,12 @@ PODMAN = f"podman --runtime {engine_place.RUNC}"
 RUNC_OF_DOCKER = "--runtime peer"  # as engine_daemons names it
 
 
-def wall_ms(place, words):
-    """How long a command took in the place; the shell's start is in it, for each alike."""
-    began = time.perf_counter()
-    done = subprocess.run([*place.enter, "sh", "-c", f"exec {words}"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                          cwd=place.folder, env=place.environment, timeout=engine_place.TIMEOUT_S, check=False)  # fmt: skip
-    took = (time.perf_counter() - began) * 1000
-    if done.returncode:
-        sys.exit(f"{words}: status {done.returncode}")
-    return took
-
-
 def interleave(rounds, commands):
     """{program: [ms]} of {program: (place, words)}.  A first round warms up."""
     found = {name: [] for name in commands}
     for turn in range(rounds + 1):
         for name in list(commands)[:: 1 if turn % 2 else -1]:
-            took = wall_ms(*commands[name])
+            took = engine_bench.calm_ms(*commands[name])
             if turn:
                 found[name].append(took)
     return found
@@ -70,9 +57,9 @@ def pss_kb(place):
 def idle_kb(place, run, names, remove):
     """What these containers add to a place, with the daemons that were there before."""
     for name in names:
-        wall_ms(place, f"{run} --name {name} {IMAGE} sleep 100000")
+        engine_bench.wall_ms(place, f"{run} --name {name} {IMAGE} sleep 100000")
     found = pss_kb(place)
-    wall_ms(place, f"{remove} {' '.join(names)}")
+    engine_bench.wall_ms(place, f"{remove} {' '.join(names)}")
     return found
 
 
@@ -89,11 +76,11 @@ def measure(rounds, idle, docker, podman):
     yield from rows("run --rm --network none IMAGE true",
                     interleave(rounds, commands(docker, podman, f"run --rm --network none {IMAGE} true", group)), 0.35)  # fmt: skip
     for place, words in commands(docker, podman, f"run -d --network none --name one {IMAGE} sleep 100000", group).values():
-        wall_ms(place, words)
+        engine_bench.wall_ms(place, words)
     yield from rows("ps", interleave(rounds, commands(docker, podman, "ps")), 2)
     yield from rows("exec C true", interleave(rounds, commands(docker, podman, "exec one true")), 0.6)
     for place, words in commands(docker, podman, "rm -f one").values():
-        wall_ms(place, words)
+        engine_bench.wall_ms(place, words)
     names = [f"idle-{number}" for number in range(idle)]
     daemons = pss_kb(docker)
     ours = idle_kb(docker, f"{PROGRAM} run -d --network none", names, f"{PROGRAM} rm -f") - daemons
@@ -114,7 +101,7 @@ def main():
         engine_image.make(archive)
         with engine_daemons.dockerd(archive) as docker, engine_daemons.podman(archive) as podman:
             docker.place.environment |= {"MINIDOCKER_ROOT": f"{docker.place.folder}/mini", "MINIDOCKER_RUN": f"{docker.place.folder}/minirun"}
-            wall_ms(docker.place, f"{PROGRAM} load -i {archive}")
+            engine_bench.wall_ms(docker.place, f"{PROGRAM} load -i {archive}")
             for line in measure(options.rounds, options.idle, docker.place, podman.place):
                 print(line, flush=True)
 

@@ -18,7 +18,7 @@ class Malformed(Exception):
 def decode_plan(data):
     """[(name, [value])] of a plan.  Raises Malformed for anything that init's reader would refuse."""
     magic, version, count, size = HEAD.unpack_from(data)
-    if (magic, version, size) != (0x494F5950, 1, len(data)):
+    if (magic, version, size) != (0x494F5950, 2, len(data)):
         raise Malformed(f"header {magic:#x} {version} {size} of {len(data)}")
     rows = [ROW.unpack_from(data, HEAD.size + ROW.size * index) for index in range(count)]
     slots_at = HEAD.size + ROW.size * count

@@ -81,19 +81,19 @@ def test_operation_with_a_missing_argument_is_refused(row):
         Op(row[0], "default", *["x"] * (len(row[2].split()) + 1))
 
 
-@given(strategies.integers(1, 7), strategies.integers(0, 2**32 - 1), strategies.lists(strategies.integers(0, 15), max_size=16))
+@given(strategies.integers(1, 7), strategies.integers(0, 2**32 - 1), strategies.lists(strategies.integers(0, 31), max_size=32))
 def test_message_of_the_runtime_names_its_slots(kind, index, slots):
     data = wire.message(kind, index, slots)
-    found = struct.unpack("<IIIiII16s", data)
-    assert found == (kind, index, 0, 0, 0, len(slots), bytes(slots).ljust(16, b"\0"))
+    found = struct.unpack("<IIIiII32s", data)
+    assert found == (kind, index, 0, 0, 0, len(slots), bytes(slots).ljust(32, b"\0"))
 
 
 @given(
     strategies.integers(1, 7), strategies.integers(0, 2**32 - 1), strategies.integers(0, 80), VALUES["f"],
-    strategies.integers(0, 2**32 - 1), strategies.lists(strategies.integers(0, 15), max_size=16), strategies.text(max_size=50),
+    strategies.integers(0, 2**32 - 1), strategies.lists(strategies.integers(0, 31), max_size=32), strategies.text(max_size=50),
 )  # fmt: skip
 def test_message_of_init_is_read_back(kind, index, step, error, item, slots, text):
-    data = struct.pack("<IIIiII16s", kind, index, step, error, item, len(slots), bytes(slots)) + text.encode()
+    data = struct.pack("<IIIiII32s", kind, index, step, error, item, len(slots), bytes(slots)) + text.encode()
     message = wire.Message(data)
     assert (message.type, message.index, message.step, message.errno, message.item) == (kind, index, step, error, item)
     assert (list(message.slots), message.text) == (slots, text)

@@ -103,4 +103,4 @@ OPERATION(hostname); OPERATION(domainname); OPERATION(sysctl); OPERATION(protect
 OPERATION0(no_new_privileges); OPERATION(personality); OPERATION(set_umask); OPERATION(own_stdio);
 OPERATION(bound_capabilities); OPERATION(become_user); OPERATION(capabilities); OPERATION(change_directory);
 OPERATION(home); OPERATION(find_program); OPERATION(seccomp); OPERATION(gate); OPERATION(execute); OPERATION(close_on_execute);
-OPERATION(label); OPERATION0(leave);
+OPERATION(label); OPERATION0(leave); OPERATION(enter_cgroups);

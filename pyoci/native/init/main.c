@@ -113,6 +113,7 @@ static int carry_out(struct machine *m, const struct op *op)
 	ACT(PROTECT, protect);
 	ACT(HIDE, hide);
 	ACT(LABEL, label);
+	ACT(ENTER_CGROUPS, enter_cgroups);
 	ACT0(NO_NEW_PRIVILEGES, no_new_privileges);
 	ACT(PERSONALITY, personality);
 	ACT(SET_UMASK, set_umask);
@@ -129,10 +130,11 @@ static int carry_out(struct machine *m, const struct op *op)
 	ACT(EXECUTE, execute);
 	ACT0(LEAVE, leave);
 	/* The runtime's; the loop never brings one here. */
-	case OP_CLAIM: case OP_LISTEN: case OP_MAKE_DIRECTORY: case OP_OPEN_NAMESPACE: case OP_OPEN_PROCFS: case OP_MAKE_CGROUP: case OP_DELEGATE_CGROUP: case OP_LIMIT:
-	case OP_SPAWN: case OP_MAP_IDS: case OP_START_SCOPE: case OP_SPAWN_STAND_IN: case OP_CHANGE_SCOPE: case OP_ENTER_CGROUP: case OP_SCORE_OOM: case OP_CLONE_TREE: case OP_HOOK:
-	case OP_LIMIT_PROCESS: case OP_SEND_CONSOLE: case OP_SEND_PIDFD: case OP_RECORD: case OP_WRITE_PID: case OP_UNDO:
-	case OP_MAKE_MOUNT_POINTS: case OP_RESTORE_NAMESPACES: case OP_RAISE_LOOPBACK:
+	case OP_CLAIM: case OP_LISTEN: case OP_MAKE_DIRECTORY: case OP_OPEN_NAMESPACE: case OP_OPEN_PROCFS:
+	case OP_MAKE_CGROUP: case OP_DELEGATE_CGROUP: case OP_LIMIT: case OP_OPEN_CGROUPS: case OP_SPAWN: case OP_MAP_IDS:
+	case OP_START_SCOPE: case OP_SPAWN_STAND_IN: case OP_CHANGE_SCOPE: case OP_PLACE_IN_CGROUP: case OP_SCORE_OOM:
+	case OP_CLONE_TREE: case OP_HOOK: case OP_LIMIT_PROCESS: case OP_SEND_CONSOLE: case OP_SEND_PIDFD: case OP_RECORD:
+	case OP_WRITE_PID: case OP_UNDO: case OP_MAKE_MOUNT_POINTS: case OP_RESTORE_NAMESPACES: case OP_RAISE_LOOPBACK:
 	case OP_RESTORE_PROCESSES: case OP_RESUME_PROCESSES:
 		break;
 	}

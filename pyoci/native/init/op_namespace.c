@@ -48,6 +48,29 @@ OPERATION0(become_root)
 	return clear_inheritable(m);
 }
 
+/*
+ * By itself, one thread: a process that another moves, or that is moved as a whole, waits for the kernel's RCU first, ten milliseconds on
+ * a host that is at rest. The runtime opened the files, and the kernel asks for the opener's rights.
+ */
+OPERATION(enter_cgroups)
+{
+	const char *directory = list_first(&m->plan, a->directories_);
+
+	for (uint32_t i = 0; i < a->directories_.count; i++, directory = list_next(directory)) {
+		int64_t slot = a->slot_ + i;
+		long written;
+
+		if (slot < SLOT_FREE || slot >= MAX_SLOTS)
+			return fail(m, STEP_PLAN, EBADF, NULL);
+		written = CALL3(write, m->slots[slot], "0", 1);
+		close_fd(m->slots[slot]);
+		m->slots[slot] = -1;
+		if (written < 0 && i < a->required_)
+			return fail(m, STEP_WRITE, written, directory);
+	}
+	return 0;
+}
+
 OPERATION(join)
 {
 	long error;
