@@ -90,8 +90,23 @@ equal "cgroup.freeze" 1 "$(cat $container/cgroup.freeze)"
 has "the kernel says it is frozen" "frozen 1" "$(cat $container/cgroup.events)"
 has "state says paused" '"status": "paused"' "$(pyoci state "$id")"
 has "exec into a paused container is refused" "cannot exec in a paused container" "$(pyoci exec "$id" /bin/busybox true 2>&1)"
-equal "resume" 0 "$(pyoci resume "$id" >"$work/out" 2>&1; echo $?)"
+pyoci exec --ignore-paused "$id" /bin/busybox echo thawed >"$work/late" 2>&1 & late=$!
+equal "resume" 0 "$(sleep 0.5; pyoci resume "$id" >"$work/out" 2>&1; echo $?)"
 has "the kernel says it is thawed" "frozen 0" "$(cat $container/cgroup.events)"
+wait $late
+equal "exec --ignore-paused waits for that" thawed "$(cat "$work/late")"
+
+mkdir $container/below
+cat "$work/pid" > $container/below/cgroup.procs
+echo +pids > $container/cgroup.subtree_control
+equal "exec goes where the container's processes went" "0::/below" "$(pyoci exec "$id" /bin/busybox cat /proc/self/cgroup)"
+echo -pids > $container/cgroup.subtree_control
+cat "$work/pid" > $container/cgroup.procs
+rmdir $container/below
+echo 1 > $container/pids.max
+has "exec into a full cgroup is an error" "Resource temporarily unavailable" "$(pyoci exec "$id" /bin/busybox true 2>&1)"
+echo 30 > $container/pids.max
+equal "and leaves nothing there" "$(cat "$work/pid")" "$(cat $container/cgroup.procs)"
 
 equal "update" 0 "$(pyoci update --memory 33554432 --memory-swap 50331648 --cpu-quota 20000 --cpu-share 1024 --pids-limit 40 "$id" >"$work/out" 2>&1; echo $?)"
 [ -s "$work/out" ] && cat "$work/out"
