@@ -217,7 +217,6 @@ int sys_spawn(unsigned long long flags, int cgroup_fd, int exe_fd, int channel_f
 	sigset_t all, old;
 	long pid;
 
-	*pidfd = AT_CLONE;
 	if (cgroup_fd >= 0) {
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)cgroup_fd;
@@ -227,6 +226,8 @@ int sys_spawn(unsigned long long flags, int cgroup_fd, int exe_fd, int channel_f
 	pid = clone3_here(&args, sizeof args);
 	if (pid == 0)
 		become_init(&child);
+	if (pid < 0)
+		*pidfd = AT_CLONE; /* the kernel may have put a number there that came to nothing */
 	if (pid > 0 && child.error < 0) {
 		siginfo_t ignored;
 

@@ -39,14 +39,14 @@ def interleave(rounds, commands):
     return found
 
 
-def rows(what, found, aim):
-    """A line for each peer."""
+def rows(what, found, aims):
+    """A line for each peer; `aims`: {peer: ratio}."""
     for peer in [name for name in found if name != "minidocker"]:
         ratios = sorted(a / b for a, b in zip(found["minidocker"], found[peer], strict=True))
         quarter = len(ratios) // 4
         ours, theirs = statistics.median(found["minidocker"]), statistics.median(found[peer])
         yield (f"| `{what}` | {peer} | {ours:.0f} | {theirs:.0f} | {statistics.median(ratios):.2f} ({ratios[quarter]:.2f}-{ratios[-quarter - 1]:.2f}) "
-               f"| {aim if peer == 'docker' else ''} |")  # fmt: skip
+               f"| {aims.get(peer, '')} |")  # fmt: skip
 
 
 def pss_kb(place):
@@ -74,11 +74,11 @@ def measure(rounds, idle, docker, podman):
     """The table's lines."""
     group = f"--cgroup-parent /{podman.group}"
     yield from rows("run --rm --network none IMAGE true",
-                    interleave(rounds, commands(docker, podman, f"run --rm --network none {IMAGE} true", group)), 0.35)  # fmt: skip
+                    interleave(rounds, commands(docker, podman, f"run --rm --network none {IMAGE} true", group)), {"docker": 0.35, "podman": 0.5})  # fmt: skip
     for place, words in commands(docker, podman, f"run -d --network none --name one {IMAGE} sleep 100000", group).values():
         engine_bench.wall_ms(place, words)
-    yield from rows("ps", interleave(rounds, commands(docker, podman, "ps")), 2)
-    yield from rows("exec C true", interleave(rounds, commands(docker, podman, "exec one true")), 0.6)
+    yield from rows("ps", interleave(rounds, commands(docker, podman, "ps")), {"docker": 2})
+    yield from rows("exec C true", interleave(rounds, commands(docker, podman, "exec one true")), {"docker": 0.6})
     for place, words in commands(docker, podman, "rm -f one").values():
         engine_bench.wall_ms(place, words)
     names = [f"idle-{number}" for number in range(idle)]

@@ -9,6 +9,7 @@ with an init, and every v1 controller is mounted, since crun before 1.9 refuses 
 import argparse
 import copy
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -33,6 +34,7 @@ PSS_AIM_KB = 64
 KEPT = "## Where the rest goes"  # written by hand: what a new measurement leaves as it is
 STATE = "/run/bench"
 CROWD = 500
+REST_S = 0.3
 LOOPS = 200
 LOOP = """
 import json, resource, subprocess, sys, time
@@ -126,15 +128,14 @@ class Bench:
         subprocess.run(["cp", "-a", f"{bundle}/rootfs/.", f"{bundle.parent}/{name}-waiting/rootfs"], check=True)
         return bundle
 
-    def run(self, bundle):
-        """run --rm of `true`."""
-        return interleave(
-            self.rounds,
-            {
-                name: lambda turn, command=command: measure([*command, "run", "--bundle", str(bundle), f"bench-{turn}"])
-                for name, command in self.runtimes.items()
-            },
-        )
+    def run(self, bundle, rest_s=0):
+        """run --rm of `true`, on a host that has rested before: what waits for the kernel's RCU costs time then, and no CPU."""
+
+        def measured(command, turn):
+            time.sleep(rest_s)
+            return measure([*command, "run", "--bundle", str(bundle), f"bench-{turn}"])
+
+        return interleave(self.rounds, {name: functools.partial(measured, command) for name, command in self.runtimes.items()})
 
     def verbs(self):
         """{verb: {runtime: [(cpu, wall)]}} of one life: create, state, start, exec, kill, delete."""
@@ -235,6 +236,8 @@ def report(bench, wanted):
         lines += row("run", bench.run(bench.plain), peers)
     if "seccomp" in wanted:
         lines += row("run with seccomp", bench.run(bench.filtered), peers)
+    if "rest" in wanted:
+        lines += row(f"run, after {REST_S} s of rest", bench.run(bench.plain, REST_S), peers)
     if "verbs" in wanted:
         for verb, results in bench.verbs().items():
             lines += row(verb, results, peers)
@@ -307,7 +310,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--write", help="write the report there too")
-    parser.add_argument("what", nargs="*", default=["run", "seccomp", "verbs", "loop", "memory", "crowd"])
+    parser.add_argument("what", nargs="*", default=["run", "seccomp", "rest", "verbs", "loop", "memory", "crowd"])
     options = parser.parse_args()
     private_mounts()
     head = facts(options.rounds)

@@ -26,7 +26,7 @@ has() { case $3 in *$2*) good "$1" ;; *) bad "$1" "no \"$2\" in: $3" ;; esac; }
 
 if [ "${SKIP_PYTEST:-}" != 1 ]; then
     PYOCI_STRICT_SKIPS=1 $PYTHON -m pytest -q -p no:cacheprovider \
-        tests/cgroup/test_cgroup_layout.py tests/cgroup/test_cgroup_face.py tests/cgroup/test_cgroup_kernel_limits.py ||
+        tests/cgroup/test_cgroup_layout.py tests/cgroup/test_cgroup_face.py tests/cgroup/test_cgroup_kernel_limits.py tests/cgroup/test_cgroup_born.py ||
         bad "the kernel tests of tests/cgroup"
 fi
 
