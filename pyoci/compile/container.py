@@ -24,13 +24,14 @@ class Facts:
     seccomp       (flags, filter) resolved by the caller, or None
     manager       cgroup.systemd.Manager where systemd makes the cgroups, or None
     rootless      rootless.Rootless where the caller is not the host's root, or None
+    closed        sources of binds that root of the user namespace can't reach
     without       names of the labels whose security module this host does not have
     no_pivot, no_new_keyring, preserve_fds, listen_fds, pid_file, console_socket, pidfd_socket
     notify        the state directory, where the caller wants to be notified of readiness (NOTIFY_SOCKET), or ""
     """
 
     __slots__ = ("layout", "kernel", "rootfs", "has_kcore", "seccomp", "no_pivot", "no_new_keyring", "preserve_fds", "listen_fds",
-                 "pid_file", "console_socket", "pidfd_socket", "notify", "without", "manager", "rootless")  # fmt: skip
+                 "pid_file", "console_socket", "pidfd_socket", "notify", "without", "manager", "rootless", "closed")  # fmt: skip
 
     def __init__(self, layout, kernel, rootfs, has_kcore=True, seccomp=None):
         self.layout = layout
@@ -41,7 +42,7 @@ class Facts:
         self.no_pivot = self.no_new_keyring = False
         self.preserve_fds = self.listen_fds = 0
         self.pid_file = self.console_socket = self.pidfd_socket = self.notify = ""
-        self.without = ()
+        self.without = self.closed = ()
         self.manager = self.rootless = None
 
     def cgroups(self, linux, container_id):
@@ -123,7 +124,9 @@ def compile_container(container_id, bundle, config, facts):
     if not facts.no_new_keyring:
         process.keyring(ops, f"_ses.{container_id}", labels)
     mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
-    seals = mounts.mounts(ops, config, bundle, mounts.CgroupMounts(facts.layout, directories, spaces, wait), plan.warnings, _mount_label(linux, spaces, facts))
+    closed = mounts.Closed(facts.closed, slots.take()) if facts.closed else None
+    shown = mounts.CgroupMounts(facts.layout, directories, spaces, wait)
+    seals = mounts.mounts(ops, config, bundle, shown, plan.warnings, _mount_label(linux, spaces, facts), closed)
     if facts.notify:
         mounts.notify(ops, f"{facts.notify}/notify")
     devices(ops, config, linux, spaces, facts.has_kcore, bool(facts.rootless and facts.rootless.nested))

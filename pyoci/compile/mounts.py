@@ -74,12 +74,35 @@ class Label:
         return [*data, self.option]
 
 
-def mounts(ops, config, bundle, cgroups, warnings, label=None):
-    """mounts[], in order.  `cgroups`: CgroupMounts; `label`: Label.  Returns the operations that seal what is filled later."""
+def mounts(ops, config, bundle, cgroups, warnings, label=None, closed=None):
+    """mounts[], in order.  `cgroups`: CgroupMounts; `label`: Label; `closed`: Closed.  Returns the operations that seal what is filled later."""
     seals = []
     for index, mount in enumerate(config.get("mounts") or ()):
         _mount(ops, mount, f"mounts[{index}]", bundle, cgroups, seals, warnings, label)
+    if closed:
+        ops[:] = closed.opened(ops)
     return seals
+
+
+class Closed:
+    """The sources that init can't reach by their names, and the slot in which it finds them, one after the other."""
+
+    __slots__ = ("sources", "slot")
+
+    def __init__(self, sources, slot):
+        self.sources = sources
+        self.slot = slot
+
+    def opened(self, ops):
+        """The operations with those that open such a source before its bind."""
+        found = []
+        for op in ops:
+            if op.name == "bind" and op.args[0] in self.sources:
+                source, target, _, *rest = op.args
+                found.append(Op("open_source", op.origin, source, target, self.slot))
+                op = Op("bind", op.origin, source, target, self.slot, *rest)
+            found.append(op)
+        return found
 
 
 def _mount(ops, mount, origin, bundle, cgroups, seals, warnings, label):

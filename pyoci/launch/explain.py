@@ -80,7 +80,7 @@ def _hint(op, step, number):
 
 
 def _mount_prefix(op):
-    if op.name == "bind":
+    if op.name in ("bind", "open_source"):
         return f'error mounting "{op.args[0]}" to rootfs at "{op.args[1]}"'
     if op.name == "mount":
         return f'error mounting "{op.args[1]}" to rootfs at "{op.args[2]}"'

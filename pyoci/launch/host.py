@@ -13,6 +13,7 @@ from pyoci.state.journal import open_journal, unit_description
 
 SLOT_PLAN, SLOT_WORD, SLOT_JOURNAL = 0, 1, 2
 WORD_BYTES = 4096
+RESOLVE_IN_ROOT = 0x10
 RESOLVE_FLAGS = posix.O_RDONLY | posix.O_CLOEXEC
 
 
@@ -251,9 +252,13 @@ def score_oom(launch, value):
     write_file(f"/proc/{launch.pid}/oom_score_adj", str(value).encode())
 
 
-def clone_tree(launch, source, recursive, slot):
-    """A detached clone that init only has to move."""
-    launch.fds[slot] = calls.open_tree(source, 1 | posix.O_CLOEXEC | (0x8000 if recursive else 0))
+def open_source(launch, source, target, slot):
+    """In init's mount namespace, not in ours: a clone of a mount that it has keeps what the kernel locked there (mount_namespaces(7))."""
+    root = posix.open(f"/proc/{launch.pid}/root", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        launch.fds[slot] = calls.openat2(root, source, posix.O_PATH | posix.O_CLOEXEC, RESOLVE_IN_ROOT)
+    finally:
+        posix.close(root)
     launch.outbox.append(slot)
 
 
@@ -339,6 +344,6 @@ def resume_processes(launch):
 DEEDS = {
     NUMBER[deed.__name__]: deed
     for deed in (claim, listen, make_directory, open_namespace, open_procfs, make_cgroup, delegate_cgroup, limit, open_cgroups, spawn, map_ids, start_scope,
-                 place_in_cgroup, score_oom, clone_tree, hook, limit_process, send_console, send_pidfd, record, write_pid,
+                 place_in_cgroup, score_oom, open_source, hook, limit_process, send_console, send_pidfd, record, write_pid,
                  spawn_stand_in, change_scope, make_mount_points, restore_namespaces, raise_loopback, restore_processes, resume_processes)
 }  # fmt: skip

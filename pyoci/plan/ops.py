@@ -31,7 +31,7 @@ TABLE = (
      "have systemd make a scope, with its cgroups and limits, and init in it"),
     ("place_in_cgroup", HOST, "directories:l beside:i optional:i bus:s unit:s", "cgroups(7)", "place init into the container's cgroups"),
     ("score_oom", HOST, "value:i", "proc(5)", "set the out-of-memory score adjustment"),
-    ("clone_tree", HOST, "source:s recursive:i slot:f", "open_tree(2)", "clone a mount tree that init may not open itself"),
+    ("open_source", HOST, "source:s target:s slot:f", "openat2(2)", "open, in init's mount namespace, what root of the user namespace can't reach"),
     ("hook", HOST, "kind:s index:i path:s args:l env:l timeout_s:i status:s", "config.md#posix-platform-hooks",
      "run a hook in the runtime's namespaces"),
     ("limit_process", HOST, "resource:i soft:i hard:i name:s", "prlimit(2)", "set a resource limit of the process"),

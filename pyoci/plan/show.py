@@ -72,6 +72,7 @@ _TELLERS = {
     "start_scope": lambda a: f"have systemd put init into {a['unit']} in {a['slice']}" + _properties(a["properties"]),
     "place_in_cgroup": lambda a: "place init in its cgroups",
     "score_oom": lambda a: f"set oom_score_adj to {a['value']}",
+    "open_source": lambda a: f"open {a['source']} for init",
     "hook": lambda a: f"run {a['kind']} hook #{a['index']} {a['path']}",
     "hook_inside": lambda a: f"run {a['kind']} hook #{a['index']} {a['path']}",
     "limit_process": lambda a: f"limit {a['name']} to {_limit(a['soft'])}, at most {_limit(a['hard'])}",

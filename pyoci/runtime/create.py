@@ -97,6 +97,10 @@ def gather_facts(root, container_id, bundle, config, options, warn):
         from pyoci.runtime.rootless import gather  # the host's root does without
 
         facts.rootless = gather(facts, config, container_id, options.environ, is_nested, options.rootless)
+    elif any(one["type"] == "user" for one in (config.get("linux") or {}).get("namespaces") or ()):
+        from pyoci.runtime.closed import closed_sources  # as above
+
+        facts.closed = closed_sources(config, bundle)
     return facts
 
 

@@ -109,7 +109,7 @@ def test_descriptor_is_there_before_it_is_used(document, host):
             (first,), count = given_slots, len(op.args[-3])
             given_slots = range(first, first + count)
             assert first + count <= MAX_SLOTS
-        if op.name in ("listen", "open_namespace", "open_console", "clone_tree", "open_cgroups"):
+        if op.name in ("listen", "open_namespace", "open_console", "open_source", "open_cgroups"):
             assert held.isdisjoint(given_slots)
             held.update(given_slots)
         else:

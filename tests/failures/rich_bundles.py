@@ -126,9 +126,11 @@ def _enrich(config):
 
 
 def in_user_namespace(folder):
-    """A new user namespace, everything else new in it; devices are bound, and the filter goes in before the user is left."""
+    """A new user namespace, everything else new in it; devices are bound, the filter goes in before the user is left, and one source is the host's to reach."""
     case = Case(folder)
     case.bundle.add_user_namespace()
+    (folder / "closed").mkdir(mode=0o700)
+    (folder / "closed" / "file").touch()
 
     def change(config):
         config["process"]["noNewPrivileges"] = False
@@ -136,6 +138,7 @@ def in_user_namespace(folder):
         config["linux"]["seccomp"] = SECCOMP
         config["linux"]["devices"] = [{"path": "/dev/null", "type": "c", "major": 1, "minor": 3}]
         config["linux"]["rootfsPropagation"] = "shared"
+        config["mounts"].append({"destination": "/file", "type": "bind", "source": str(folder / "closed" / "file"), "options": ["bind"]})
 
     case.bundle.edit(change)
     return case

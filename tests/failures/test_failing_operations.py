@@ -168,7 +168,7 @@ def test_init_that_dies_at_an_operation_is_blamed_on_it_and_undone(case, monkeyp
 
 
 def test_every_kind_of_operation_is_failed(tmp_path):
-    """A new kind needs a bundle here that has it.  clone_tree is for idmapped mounts, cgroup_view and delegate_cgroup are for hosts of version 2
+    """A new kind needs a bundle here that has it.  cgroup_view and delegate_cgroup are for hosts of version 2
     alone, as wait_for is but for a user's exec, the only one that has place_in_cgroup too; the others are of restore, and fail in tests/checkpoint."""
     found = set()
     for name, make in CASES.items():
@@ -177,7 +177,7 @@ def test_every_kind_of_operation_is_failed(tmp_path):
         found.update(op.name for op in case.plan())
         case.close()
     assert {row[0] for row in TABLE} - found == {
-        "undo", "clone_tree", "cgroup_view", "delegate_cgroup", "wait_for", "place_in_cgroup",
+        "undo", "cgroup_view", "delegate_cgroup", "wait_for", "place_in_cgroup",
         "spawn_stand_in", "change_scope", "make_mount_points", "restore_namespaces", "raise_loopback", "restore_processes", "resume_processes",
     }  # fmt: skip
 

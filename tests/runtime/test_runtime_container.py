@@ -276,6 +276,40 @@ def test_bind_of_a_file_that_the_mapped_root_may_not_read_is_bound_all_the_same(
     assert shown(mapped, pyoci, "stat -c %u /secret; cat /secret 2>/dev/null || echo refused") == "65534\nrefused"
 
 
+@pytest.mark.needs("userns")
+@pytest.mark.parametrize("joins", [False, True], ids=["new", "with-a-joined-one"])
+def test_source_below_a_folder_that_the_mapped_root_may_not_enter_is_bound_all_the_same(mapped, pyoci, open_path, joins):
+    """As podman 5 keeps them.  The kernel's locks stay: what hides a part of the source is not taken away inside."""
+    closed = open_path / "closed"
+    (closed / "tree" / "hidden").mkdir(parents=True)
+    (closed / "hosts").write_text("127.0.0.1 localhost")
+    (closed / "tree" / "hidden" / "secret").write_text("secret")
+    (open_path / "link").symlink_to(closed / "hosts")
+    (closed / "tree").chmod(0o755)
+    closed.chmod(0o700)
+    if joins:
+        mapped.linux["namespaces"] = [*(one for one in mapped.linux["namespaces"] if one["type"] != "uts"), {"type": "uts", "path": "/proc/self/ns/uts"}]
+        mapped.config.pop("hostname")
+    mapped.mount("/hosts", "bind", closed / "hosts", "bind", "ro").mount("/link", "bind", open_path / "link", "bind").mount("/tree", "bind", closed / "tree", "rbind")
+    mapped.process["capabilities"] = {name: ["CAP_SYS_ADMIN"] for name in ("bounding", "effective", "permitted")}
+    support.mount("tmpfs", closed / "tree" / "hidden", "tmpfs", 0)
+    try:
+        words = "cat /hosts; echo; cat /link; echo; ls /tree; umount /tree/hidden 2>/dev/null || echo locked; ls /tree/hidden | wc -l; echo x > /hosts"
+        assert shown(mapped.write(), pyoci, f"{words} 2>/dev/null || echo read-only").split("\n") == [
+            "127.0.0.1 localhost", "127.0.0.1 localhost", "hidden", "locked", "0", "read-only",
+        ]  # fmt: skip
+    finally:
+        support.umount(closed / "tree" / "hidden")
+
+
+@pytest.mark.needs("userns")
+def test_missing_source_below_a_closed_folder_is_named_as_any_other(mapped, pyoci, open_path):
+    (open_path / "closed").mkdir(mode=0o700)
+    mapped.mount("/it", "bind", open_path / "closed" / "nothing", "bind")
+    line = pyoci.fails("run", "--bundle", mapped.write().path, pyoci.new_id())
+    assert f'error mounting "{open_path}/closed/nothing" to rootfs at "/it": config.json:1: mounts[' in line and "No such file or directory (ENOENT)" in line
+
+
 # --- names, limits and the rest of linux and process
 
 

@@ -296,7 +296,8 @@ OPERATION(bind)
 	enum target_kind kind;
 
 	if (a->slot_ >= 0) {
-		tree = m->slots[a->slot_];
+		tree = clone_tree(m, m->slots[a->slot_], "", a->recursive_);
+		close_fd(m->slots[a->slot_]);
 		m->slots[a->slot_] = -1;
 	} else
 		tree = clone_tree(m, AT_FDCWD, a->source_, a->recursive_);
