@@ -10,7 +10,7 @@ from rich_bundles import rich
 
 from pyoci.errors import AlreadyExists, ConfigError, OperationFailed, PyociError
 
-pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
+pytestmark = pytest.mark.needs("root", "busybox", "init", "shim")
 
 HUGE = 1 << 70
 WRONG_VALUES = {

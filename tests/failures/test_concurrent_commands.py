@@ -7,7 +7,7 @@ import tempfile
 import pytest
 import support
 
-pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
+pytestmark = pytest.mark.needs("root", "busybox", "init", "shim")
 
 MANY = 50
 RACERS = 8

@@ -26,7 +26,7 @@ from pyoci.plan.ops import HOST, TABLE
 from pyoci.state.journal import parse
 from pyoci.state.store import Container
 
-pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
+pytestmark = pytest.mark.needs("root", "busybox", "init", "shim")
 
 RANDOM_KILLS = 100
 LONGEST_S = 0.08

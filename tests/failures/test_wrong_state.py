@@ -11,7 +11,7 @@ import support
 
 from pyoci.kernel.proc import start_time
 
-pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
+pytestmark = pytest.mark.needs("root", "busybox", "init", "shim")
 
 STATES = ("missing", "created", "running", "paused", "stopped")
 NOTHING = "container does not exist: ID"
