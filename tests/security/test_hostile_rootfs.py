@@ -13,7 +13,7 @@ import support
 
 from pyoci.errors import PyociError
 
-pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
+pytestmark = pytest.mark.needs("root", "busybox", "init", "shim")
 
 PLACES = ("proc", "sys", "dev", "dev/pts", "dev/shm", "etc", "volume")
 

@@ -12,7 +12,7 @@ import support
 
 from pyoci.launch.run import sealed_init
 
-pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
+pytestmark = pytest.mark.needs("root", "busybox", "init", "shim")
 
 LIST = "for one in /proc/self/fd/*; do echo ${one##*/} $(readlink $one); done"
 

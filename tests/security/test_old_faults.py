@@ -11,7 +11,7 @@ import subprocess
 import pytest
 import support
 
-pytestmark = pytest.mark.needs("root", "busybox", "init", "shim", "cgroup1")
+pytestmark = pytest.mark.needs("root", "busybox", "init", "shim")
 
 
 def attacked(bundle, script):

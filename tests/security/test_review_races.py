@@ -82,7 +82,7 @@ def successor():
         os.waitpid(pid, 0)
 
 
-@pytest.mark.needs("init", "shim", "cgroup1")
+@pytest.mark.needs("init", "shim")
 @pytest.mark.parametrize("early", [False, True], ids=["before they are opened", "before they are read"])
 def test_exec_never_runs_in_the_namespaces_of_who_has_the_containers_pid_by_now(bundle, pyoci, tmp_path, monkeypatch, successor, early):
     """The container ends, and a process of the host's gets its number, between two looks at it: the exec would run on the host."""

@@ -5,7 +5,8 @@
 #
 # Needs a static busybox, and a Python with pytest, hypothesis and cffi: $PYTHON, by default the tree's .venv/bin/python.
 # The C parts must be built (python -m pyoci.native.build). Everything is made below one new directory and one new cgroup,
-# and removed again. Prints a line a check; ends with 0 if all held. SKIP_PYTEST=1 leaves the first part out; FAILURES=1 adds the creates that fail or are killed, ten minutes.
+# and removed again. Prints a line a check; ends with 0 if all held. SKIP_PYTEST=1 leaves the first part out; CONTAINERS=1 adds
+# the tests that make real ones, fifteen minutes.
 set -u
 cd "$(dirname "$0")/../.." || exit 2
 PYTHON=${PYTHON:-$PWD/.venv/bin/python}
@@ -29,8 +30,9 @@ if [ "${SKIP_PYTEST:-}" != 1 ]; then
         tests/cgroup/test_cgroup_layout.py tests/cgroup/test_cgroup_face.py tests/cgroup/test_cgroup_kernel_limits.py tests/cgroup/test_cgroup_born.py ||
         bad "the kernel tests of tests/cgroup"
 fi
-if [ "${FAILURES:-}" = 1 ]; then
-    PYOCI_STRICT_SKIPS=1 $PYTHON -m pytest -q -p no:cacheprovider tests/failures || bad "the failing and killed creates of tests/failures"
+if [ "${CONTAINERS:-}" = 1 ]; then
+    PYOCI_STRICT_SKIPS=1 $PYTHON -m pytest -q -p no:cacheprovider tests/failures tests/security tests/runtime/test_runtime_cgroups.py tests/runtime/test_runtime_container.py tests/runtime/test_runtime_exec.py ||
+        bad "the containers of tests/failures, tests/security and tests/runtime"
 fi
 
 work=$(mktemp -d)
