@@ -232,7 +232,7 @@ def start_embedded(complete, are_unchanged, file, argv, site):
 
 def is_debugged():
     """Whether tracebacks are wanted, which the file's code has no line numbers for."""
-    return "--debug" in sys.argv or "-debug" in sys.argv
+    return not {"--debug", "-debug", "-D"}.isdisjoint(sys.argv)
 
 
 def install(program):

@@ -22,6 +22,7 @@ def judge(body):
     host = body.get("HostConfig") or {}
     for one in (_memory, _cpu, _others, _modes, _restart, _mounts, _later):
         one(host)
+    _conflicts(body, host)
     _body(body)
     log_config(host)
     bundle_security.capabilities(host, ())
@@ -143,6 +144,13 @@ def _others(host):
     for name, value in (host.get("Sysctls") or {}).items():
         if not re.fullmatch(r"[A-Za-z0-9_]+([./][A-Za-z0-9_*:-]+)+", name) or "\n" in str(value):
             raise BadRequest(f"invalid sysctl: {name}={value}")
+    for server in host.get("Dns") or []:
+        import ipaddress  # cold: few name one
+
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            raise BadRequest(f"{server} is not an ip address") from None
     parent = host.get("CgroupParent") or ""
     if ".." in parent.split("/"):
         raise BadRequest(f"invalid cgroup parent: {parent}")
@@ -168,8 +176,16 @@ def _modes(host):
         if name == "NetworkMode":
             raise BadRequest(f"network {value}: networks come with a later release", hint="--network none, host or container:NAME")
         raise BadRequest(f"invalid {name.removesuffix('Mode').upper()} mode: {value}")
-    if host.get("UTSMode") == "host" and host.get("Hostname"):
-        raise BadRequest("Conflicting options: hostname and the UTS mode")
+
+
+def _conflicts(body, host):
+    """What is another's where a namespace is shared: the container's files of names are those of whose network it has."""
+    if host.get("UTSMode") == "host" and body.get("Hostname"):
+        raise BadRequest("conflicting options: hostname and the UTS mode")
+    if (host.get("NetworkMode") or "").startswith("container:"):
+        for given, what in ((body.get("Hostname"), "hostname"), (host.get("Dns"), "dns"), (host.get("ExtraHosts"), "custom host-to-IP mapping")):
+            if given:
+                raise BadRequest(f"conflicting options: {what} and the network mode")
 
 
 def _restart(host):

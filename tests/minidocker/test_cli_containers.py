@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 
 import pytest
 from minidocker_place import RUNTIME, Place, assert_nothing_left
@@ -29,13 +30,13 @@ class Program:
         self.place = place
         self.folder = place.folder
 
-    def __call__(self, *words, stdin=subprocess.DEVNULL):
-        """(status, stdout, stderr) of one call; files, for a container may inherit them."""
+    def __call__(self, *words, stdin=subprocess.DEVNULL, together=False):
+        """(status, stdout, stderr) of one call; files, for a container may inherit them.  together: both in the first."""
         environment = {"PATH": os.environ["PATH"], "MINIDOCKER_ROOT": self.place.roots.data, "MINIDOCKER_RUN": self.place.roots.run, "TZ": "UTC", **ENVIRONMENT}
         if self.place.runtime:
             words = ("--runtime", self.place.runtime, *words)
         with (self.folder / "out").open("w+") as out, (self.folder / "err").open("w+") as err:
-            done = subprocess.run([PROGRAM, *words], stdin=stdin, stdout=out, stderr=err, cwd=self.folder, env=environment, timeout=TIMEOUT_S, check=False)
+            done = subprocess.run([PROGRAM, *words], stdin=stdin, stdout=out, stderr=out if together else err, cwd=self.folder, env=environment, timeout=TIMEOUT_S, check=False)
         return done.returncode, (self.folder / "out").read_text(errors="replace"), (self.folder / "err").read_text(errors="replace")
 
     def prints(self, *words):
@@ -259,6 +260,29 @@ def test_ps_gives_each_row_whole_to_json(docker):
 
 def test_logs_keep_the_two_streams_apart(docker):
     assert docker("logs", "web") == (0, "one\n", "two\n")
+
+
+def test_logs_keep_the_order_of_both_streams_where_they_are_one_file(docker):
+    docker("run", "--name", "both", "--network", "none", "busybox", "sh", "-c", "for i in 1 2 3; do echo o$i; sleep 0.05; echo e$i >&2; sleep 0.05; done")
+    assert docker("logs", "both", together=True)[1] == "o1\ne1\no2\ne2\no3\ne3\n"
+    docker.prints("rm", "both")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "link"])
+def test_output_file_that_is_none_is_never_replaced(docker, kind):
+    path = docker.folder / kind
+    if kind == "link":
+        (docker.folder / "real").write_text("old")
+        path.symlink_to("real")
+        docker.prints("save", "-o", kind, "busybox")
+        assert path.is_symlink() and tarfile.is_tarfile(docker.folder / "real")
+        return
+    os.mkfifo(path) if kind == "fifo" else os.mknod(path, 0o20600, os.makedev(1, 3))
+    before = path.lstat()
+    for words in (("save", "-o", kind, "busybox"), ("export", "-o", kind, "web")):
+        status, said, why = docker(*words)
+        assert (status, said) == (125, "") and why.startswith(f'minidocker: invalid output path: "{kind}" must be a regular file')
+    assert path.lstat() == before
 
 
 def test_inspect_prints_what_it_found_beside_what_it_did_not(docker):

@@ -1,9 +1,11 @@
 """The words of the command line: options, values, requests, templates, tables, help.  No container is made."""
 
 import json
+import sys
 
 import pytest
 
+from pyoci import hot
 from pyoci.minidocker.cli import flags, times, values
 from pyoci.minidocker.cli.commands.files import split_place
 from pyoci.minidocker.cli.listing import listing, table
@@ -231,6 +233,7 @@ def test_health_flags_become_a_health_check():
     [
         ("--rm --restart always busybox", "conflicting options: cannot specify both --restart and --rm"),
         ("-d -a stdout busybox", "conflicting options: cannot specify both --attach and --detach"),
+        ("--sysctl net.ipv4.ip_forward busybox", "sysctl 'net.ipv4.ip_forward' is not allowed: NAME=VALUE"),
         ("--no-healthcheck --health-cmd true busybox", "--no-healthcheck conflicts with --health-* options"),
         ("-p 80:80 busybox", "--publish: networks and published ports are not in this release"),
         ("--health-retries -1 busybox", "health check: Retries cannot be negative"),
@@ -436,6 +439,12 @@ def test_both_times_of_a_container_are_told_in_the_same_words():
     started_s = show.time.time() - 5400.5
     container = SimpleNamespace(finished_ns=0, started_ns=int(started_s * 10**9), health="")
     assert show.status_line(container, "running") == f"Up {human_duration(5400)}" == "Up 2 hours"
+
+
+def test_short_debug_has_code_with_lines_as_the_long_one(monkeypatch):
+    for word, debugged in (("-D", True), ("--debug", True), ("ps", False)):
+        monkeypatch.setattr(sys, "argv", ["minidocker", word, "logs"])
+        assert hot.is_debugged() is debugged
 
 
 def test_debug_shows_where_an_error_came_from(capsys):

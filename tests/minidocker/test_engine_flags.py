@@ -136,6 +136,9 @@ REFUSED = [
     pytest.param({"SecurityOpt": ["seccomp=/nosuch"]}, "opening seccomp profile (/nosuch) failed", id="seccomp"),
     pytest.param({"Ulimits": [{"Name": "nope", "Soft": 1, "Hard": 1}]}, "invalid ulimit type: nope", id="ulimit"),
     pytest.param({"RestartPolicy": {"Name": "always"}, "AutoRemove": True}, "can't create 'AutoRemove' container with restart policy", id="rm-and-restart"),
+    pytest.param({"Dns": ["1.1.1.1", "foo"]}, "foo is not an ip address", id="dns"),
+    pytest.param({"NetworkMode": "container:x", "Dns": ["::1"]}, "conflicting options: dns and the network mode", id="dns-of-another"),
+    pytest.param({"NetworkMode": "container:x", "ExtraHosts": ["a:1.1.1.1"]}, "conflicting options: custom host-to-IP mapping and the network mode", id="hosts-of-another"),
     pytest.param({"LogConfig": {"Type": "syslog"}}, "no log driver named 'syslog' is registered", id="log-driver"),
     pytest.param({"LogConfig": {"Config": {"max-size": "x"}}}, "invalid value for max-size: 'x'", id="log-size"),
     pytest.param({"PidMode": "nope"}, "invalid PID mode: nope", id="pid"),
@@ -151,6 +154,12 @@ def test_refusal_comes_before_any_effect(host, said):
     with pytest.raises(MiniDockerError) as caught:
         judge({"Image": "x", "HostConfig": {"NetworkMode": "none", **host}})
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("host", "mode"), [({"NetworkMode": "container:x"}, "network"), ({"NetworkMode": "none", "UTSMode": "host"}, "UTS")])
+def test_host_name_of_another_is_not_changed(host, mode):
+    with pytest.raises(MiniDockerError, match=f"^conflicting options: hostname and the {mode} mode$"):
+        judge({"Image": "x", "Hostname": "mine", "HostConfig": host})
 
 
 def test_image_defaults_are_merged_as_docker_does():

@@ -228,6 +228,9 @@ def host_config(given):
         raise BadRequest("conflicting options: cannot specify both --restart and --rm")
     if given["tmpfs"]:
         config["Tmpfs"] = dict(text.partition(":")[::2] for text in given["tmpfs"])
+    for text in given["sysctl"] or ():
+        if "=" not in text:
+            raise BadRequest(f"sysctl '{text}' is not allowed: NAME=VALUE")
     for flag, key in (("sysctl", "Sysctls"), ("annotation", "Annotations")):
         if given[flag]:
             config[key] = values.pairs(given[flag])

@@ -21,8 +21,12 @@ def logs(call):
     until = moment_ns(values["until"], "until") if values["until"] else 0
     outputs = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
     found = call.engine.logs(call.arguments[0], follow=bool(values["follow"]), tail=number(tail), since_ns=since, until_ns=until)
+    last = sys.stdout.buffer
     for stream, moment, text in found:
         output = outputs[stream]
+        if output is not last:  # both may be one file or terminal, where they keep their order
+            last.flush()
+            last = output
         output.write(moment.encode() + b" " + text if values["timestamps"] else text)
         if values["follow"]:
             output.flush()
