@@ -111,7 +111,7 @@ def compile_container(container_id, bundle, config, facts):
     if facts.rootless and facts.rootless.unprivileged:
         delegation = []  # a file's owner can't give it away
     if not scope and directories:
-        into, enter = _make_cgroup(ops, directories, delegation, limits, facts.layout.version, slots)
+        into, enter = _make_cgroup(ops, directories, delegation, limits, slots)
     labels = process.labels(config.get("process") or {}, "process", facts.without, slots.take)
     ops.extend(labels[:1])
     road = namespaces.spawn(ops, spaces, linux, preserve, facts.kernel, into, facts.rootless)
@@ -124,7 +124,7 @@ def compile_container(container_id, bundle, config, facts):
     if not facts.no_new_keyring:
         process.keyring(ops, f"_ses.{container_id}", labels)
     mounts.rootfs(ops, linux, spaces, facts.rootfs, facts.no_pivot)
-    closed = mounts.Closed(facts.closed, slots.take()) if facts.closed else None
+    closed = dict.fromkeys(facts.closed, slots.take()) if facts.closed else {}
     shown = mounts.CgroupMounts(facts.layout, directories, spaces, wait)
     seals = mounts.mounts(ops, config, bundle, shown, plan.warnings, _mount_label(linux, spaces, facts), closed)
     if facts.notify:
@@ -160,8 +160,7 @@ class _Scope:
         """(the operation to wait for or -1, what comes after it).  On v2 init mounts meanwhile; on v1 it must not make a device
         while a list of devices is half written."""
         overlapped = self.version == 2
-        lines = [f"{name}\t{path}" for name, path in self.directories.items()]
-        ops.append(Op("start_scope", "linux.cgroupsPath", self.bus, self.unit, self.slice, lines, self.properties, overlapped=overlapped))
+        ops.append(Op("start_scope", "linux.cgroupsPath", self.bus, self.unit, self.slice, process.cgroup_lines(self.directories), self.properties, overlapped=overlapped))
         entered = len(ops) - 1
         for op in delegation:
             op.overlapped = overlapped
@@ -170,16 +169,16 @@ class _Scope:
         return (entered, [*delegation, *limits]) if overlapped else (-1, [])
 
 
-def _make_cgroup(ops, directories, delegation, limits, version, slots):
+def _make_cgroup(ops, directories, delegation, limits, slots):
     """(the cgroup of version 2 that init is to be born in or None, [the operation by which it enters those of version 1]).
 
     Either way every limit is in force before, and nobody waits for the kernel's RCU, as for a process that is moved by another.
     """
-    ops.append(Op("make_cgroup", "linux.cgroupsPath", [f"{name}\t{path}" for name, path in directories.items()]))
+    ops.append(Op("make_cgroup", "linux.cgroupsPath", process.cgroup_lines(directories)))
     ops.extend(delegation)
     _limit(ops, limits, False)
     into = directories.get("")
-    if version == 2 or list(directories) == [""]:
+    if not any(directories):
         return into, []
     opened, entered = process.cgroup_entry(directories, "linux.cgroupsPath", slots.take)
     ops.append(opened)

@@ -58,7 +58,7 @@ def compile_exec(process, facts):
     if score is not None:
         ops.append(Op("score_oom", "process.oomScoreAdj", score))
     if facts.directories and not enter:
-        lines = [f"{name}\t{path}" for name, path in facts.directories.items()]
+        lines = compile_process.cgroup_lines(facts.directories)
         ops.append(Op("place_in_cgroup", "default", lines, facts.pid, int(facts.rootless), *facts.scope, overlapped=True))
         enter.append(Op("wait_for", "default", len(ops) - 1))
     if facts.root:

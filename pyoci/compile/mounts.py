@@ -18,6 +18,7 @@ from pyoci.spec.names import (
     MS_SHARED,
     MS_SLAVE,
     MS_UNBINDABLE,
+    bind_source,
     parse_mount_options,
 )
 
@@ -74,38 +75,18 @@ class Label:
         return [*data, self.option]
 
 
-def mounts(ops, config, bundle, cgroups, warnings, label=None, closed=None):
-    """mounts[], in order.  `cgroups`: CgroupMounts; `label`: Label; `closed`: Closed.  Returns the operations that seal what is filled later."""
+def mounts(ops, config, bundle, cgroups, warnings, label=None, closed=()):
+    """mounts[], in order.  `cgroups`: CgroupMounts; `label`: Label; `closed`: {source that init can't reach: slot in which it finds it}.
+
+    Returns the operations that seal what is filled later.
+    """
     seals = []
     for index, mount in enumerate(config.get("mounts") or ()):
-        _mount(ops, mount, f"mounts[{index}]", bundle, cgroups, seals, warnings, label)
-    if closed:
-        ops[:] = closed.opened(ops)
+        _mount(ops, mount, f"mounts[{index}]", bundle, cgroups, seals, warnings, label, closed)
     return seals
 
 
-class Closed:
-    """The sources that init can't reach by their names, and the slot in which it finds them, one after the other."""
-
-    __slots__ = ("sources", "slot")
-
-    def __init__(self, sources, slot):
-        self.sources = sources
-        self.slot = slot
-
-    def opened(self, ops):
-        """The operations with those that open such a source before its bind."""
-        found = []
-        for op in ops:
-            if op.name == "bind" and op.args[0] in self.sources:
-                source, target, _, *rest = op.args
-                found.append(Op("open_source", op.origin, source, target, self.slot))
-                op = Op("bind", op.origin, source, target, self.slot, *rest)
-            found.append(op)
-        return found
-
-
-def _mount(ops, mount, origin, bundle, cgroups, seals, warnings, label):
+def _mount(ops, mount, origin, bundle, cgroups, seals, warnings, label, closed):
     target = clean(mount["destination"])
     options = parse_mount_options(mount.get("options") or ())
     fstype = mount.get("type") or ""
@@ -119,7 +100,7 @@ def _mount(ops, mount, origin, bundle, cgroups, seals, warnings, label):
     if options.remount:
         ops.append(Op("remount", origin, target, options.attr_set, options.attr_clr, options.rattr_set, options.rattr_clr))
     elif is_bind:
-        _bind(ops, mount, origin, target, options, bundle, warnings)
+        _bind(ops, mount, origin, target, options, bundle, warnings, closed)
     elif fstype == "cgroup" or fstype == "cgroup2":
         cgroups.show(ops, origin, target, options)
     else:
@@ -130,16 +111,17 @@ def _mount(ops, mount, origin, bundle, cgroups, seals, warnings, label):
         ops.append(Op("propagate", origin, target, flags))
 
 
-def _bind(ops, mount, origin, target, options, bundle, warnings):
-    source = mount.get("source") or ""
-    if not source:
+def _bind(ops, mount, origin, target, options, bundle, warnings, closed):
+    if not mount.get("source"):
         raise ConfigError(f"{origin}.source", "a bind mount needs a source", "config.md#mounts")
     if options.data:
         warnings.append(f"{origin}.options: no meaning for a bind mount, so left out: {','.join(options.data)}")
-    if source[0] != "/":
-        source = f"{bundle}/{source}"
+    source, slot = bind_source(mount, bundle), -1
+    if source in closed:
+        slot = closed[source]
+        ops.append(Op("open_source", origin, source, target, slot))
     ops.append(
-        Op("bind", origin, source, target, -1, int(options.recursive), options.attr_set, options.attr_clr, options.rattr_set,
+        Op("bind", origin, source, target, slot, int(options.recursive), options.attr_set, options.attr_clr, options.rattr_set,
            options.rattr_clr, _procfs_rule(target, origin, True))
     )  # fmt: skip
 

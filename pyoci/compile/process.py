@@ -56,19 +56,21 @@ def labels(process, origin, without, take_slot):
     ]
 
 
+def cgroup_lines(directories):
+    """The cgroups as an argument of an operation; `any(directories)`: there are some of version 1."""
+    return [f"{name}\t{path}" for name, path in directories.items()]
+
+
 def cgroup_entry(directories, origin, take_slots):
     """(HOST's operation, INIT's): init goes into the cgroups of version 1 by itself, for whoever moves another waits for the kernel's RCU.
 
     That of version 2 is not among them: clone3 makes a process in one.  `take_slots`: callable(how many) -> the first.
     """
     names = {path: name for name, path in directories.items() if name}
-    optional = [path for path, name in names.items() if name == SYSTEMD]
-    paths = [path for path in names if path not in optional]
-    lines = [f"{name}\t{path}" for name, path in directories.items()]
-    required = len(paths)
-    paths += optional
+    paths = sorted(names, key=lambda path: names[path] == SYSTEMD)  # which alone may fail
+    required = len(paths) - (SYSTEMD in names.values())
     slot = take_slots(len(paths))
-    return Op("open_cgroups", origin, lines, paths, required, slot), Op("enter_cgroups", origin, paths, required, slot)
+    return Op("open_cgroups", origin, cgroup_lines(directories), paths, required, slot), Op("enter_cgroups", origin, paths, required, slot)
 
 
 def keyring(ops, name, labels):

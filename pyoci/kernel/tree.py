@@ -9,9 +9,8 @@ import os
 import stat
 
 from pyoci.errors import SyscallError
+from pyoci.kernel.calls import RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT  # noqa: F401 - for who calls these
 from pyoci.native._sys import ffi, lib
-
-RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, RESOLVE_BENEATH, RESOLVE_IN_ROOT = 1, 2, 4, 8, 16
 
 
 def _checked(value, call, on=""):

@@ -13,7 +13,6 @@ from pyoci.state.journal import open_journal, unit_description
 
 SLOT_PLAN, SLOT_WORD, SLOT_JOURNAL = 0, 1, 2
 WORD_BYTES = 4096
-RESOLVE_IN_ROOT = 0x10
 RESOLVE_FLAGS = posix.O_RDONLY | posix.O_CLOEXEC
 
 
@@ -65,9 +64,14 @@ def open_procfs(launch, slot):
     launch.outbox.append(slot)
 
 
+def _directories(lines):
+    """{controller: directory} of an operation's argument."""
+    return dict(line.split("\t", 1) for line in lines)
+
+
 def make_cgroup(launch, lines):
     """Each directory is noted before it is made, and its inode after."""
-    launch.directories = directories = dict(line.split("\t", 1) for line in lines)
+    launch.directories = directories = _directories(lines)
     launch.note("cgroups", "\n".join(name + path for name, path in directories.items()))
     _make_noted(launch, face.make, directories)
 
@@ -101,7 +105,7 @@ def limit(launch, controller, file, values, optional):
 
 def open_cgroups(launch, lines, paths, required, slot):
     """Opened here, since init may have no right to; what is optional may be missing."""
-    launch.directories = launch.directories or dict(line.split("\t", 1) for line in lines)
+    launch.directories = launch.directories or _directories(lines)
     for number, path in enumerate(paths):
         try:
             launch.fds[slot + number] = posix.open(f"{path}/tasks", posix.O_WRONLY | posix.O_CLOEXEC)
@@ -149,25 +153,21 @@ def _start_init(launch, flags, preserve, raise_capabilities, cgroup, is_open):
 def _born_in(launch, cgroup, start):
     """Start init as a member of the cgroup.  A hybrid host's is optional; an exec's may be full, or have its processes below: place_in_cgroup
     knows how.  In a frozen one the child would stop while we lend it our memory, and no signal but SIGKILL would reach us."""
-    optional = launch.container is None or not face.is_v2(launch.directories)
+    is_exec = launch.container is None
+    fd = -1
     try:
-        fd = posix.open(cgroup, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
-    except OSError:
-        if not optional:
+        if not is_exec or not face.halts(cgroup):
+            fd = posix.open(cgroup, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
+            made = start(fd)
+            launch.is_placed = True
+            return made
+    except (OSError, SyscallError):
+        if not is_exec and face.is_v2(launch.directories):
             raise
-        return start(-1)
-    try:
-        if launch.container is None and face.halts(cgroup):
-            return start(-1)
-        made = start(fd)
-        launch.is_placed = True
-        return made
-    except SyscallError:
-        if not optional:
-            raise
-        return start(-1)
     finally:
-        posix.close(fd)
+        if fd >= 0:
+            posix.close(fd)
+    return start(-1)
 
 
 def map_ids(launch, uid_map, gid_map, deny_setgroups, uid_tool, gid_tool):
@@ -189,7 +189,7 @@ def place_in_cgroup(launch, lines, beside, optional, bus, unit):
 
     Who comes from a cgroup that is not the user's, such as a session's, may not move itself into one that is: systemd may.
     """
-    launch.directories = launch.directories or dict(line.split("\t", 1) for line in lines)
+    launch.directories = launch.directories or _directories(lines)
     if launch.is_placed:
         return
     try:
@@ -222,7 +222,7 @@ def start_scope(launch, bus, unit, slice_, lines, properties):
     """The unit is noted before, with the description that tells it from a stranger's; then what systemd did not make of its cgroups."""
     from pyoci.cgroup.unit import EXISTS, start  # only with the systemd driver
 
-    directories = dict(line.split("\t", 1) for line in lines)
+    directories = _directories(lines)
     description = unit_description(launch.container)
     launch.note("cgroups", "\n".join(name + path for name, path in directories.items()))
     launch.note("unit", bus, unit, description)
@@ -256,7 +256,7 @@ def open_source(launch, source, target, slot):
     """In init's mount namespace, not in ours: a clone of a mount that it has keeps what the kernel locked there (mount_namespaces(7))."""
     root = posix.open(f"/proc/{launch.pid}/root", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     try:
-        launch.fds[slot] = calls.openat2(root, source, posix.O_PATH | posix.O_CLOEXEC, RESOLVE_IN_ROOT)
+        launch.fds[slot] = calls.openat2(root, source, posix.O_PATH | posix.O_CLOEXEC, calls.RESOLVE_IN_ROOT)
     finally:
         posix.close(root)
     launch.outbox.append(slot)

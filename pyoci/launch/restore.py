@@ -14,7 +14,6 @@ from pyoci.kernel.proc import start_time, stat_fields
 from pyoci.launch import criu_wire as wire
 from pyoci.launch.criu import FIRST_FD, STDIO_FD, Criu, find, in_thread
 
-RESOLVE_IN_ROOT = 0x10
 O_PATH = os.O_PATH | os.O_CLOEXEC
 LOG = "restore.log"
 TIOCGPTN = 0x80045430
@@ -52,7 +51,7 @@ def _make_point(base_fd, path, kind, note, base):
 
 def _is_there(base_fd, path):
     try:
-        os.close(calls.openat2(base_fd, path, O_PATH, RESOLVE_IN_ROOT))
+        os.close(calls.openat2(base_fd, path, O_PATH, calls.RESOLVE_IN_ROOT))
     except SyscallError as error:
         if error.errno == 2:
             return False
@@ -61,7 +60,7 @@ def _is_there(base_fd, path):
 
 
 def _make(base_fd, directory, name, kind, note, base):
-    parent = calls.openat2(base_fd, directory or ".", O_PATH | os.O_DIRECTORY, RESOLVE_IN_ROOT)
+    parent = calls.openat2(base_fd, directory or ".", O_PATH | os.O_DIRECTORY, calls.RESOLVE_IN_ROOT)
     try:
         facts = os.fstat(parent)
         note("made", f"{os.major(facts.st_dev)}:{os.minor(facts.st_dev)}", str(facts.st_ino), kind, f"{base}/{directory}/{name}")

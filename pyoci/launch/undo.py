@@ -10,11 +10,11 @@ from pyoci.cgroup import face
 from pyoci.errors import CleanupError, DamagedState, PyociError, SyscallError
 from pyoci.kernel import calls
 from pyoci.kernel.proc import is_alive, read_file, start_time
+from pyoci.spec.names import bind_source
 from pyoci.state.journal import parse, unit_description
 
 ESRCH = 3
 KILL_TIMEOUT_MS = 10_000
-RESOLVE_IN_ROOT = 0x10
 O_PATH = posix.O_PATH | posix.O_CLOEXEC
 # The kinds of `made` lines that are no directories, and what stat(2) calls them.
 _MADE_AS = {"f": (0o100000,), "n": (0o020000, 0o060000, 0o010000), "l": (0o120000,)}
@@ -235,9 +235,8 @@ def _volumes(container, bundle):
         return []
     found = []
     for mount in reversed(mounts):
-        source = mount.get("source") or ""
         if {"bind", "rbind"}.intersection(mount.get("options") or ()) or mount.get("type") == "bind":
-            full = (source if source[:1] == "/" else f"{bundle}/{source}").rstrip("/")
+            full = bind_source(mount, bundle).rstrip("/")
             found += [("/" + mount["destination"].strip("/"), full), (full, full)]
     return found
 
@@ -249,7 +248,7 @@ def _remove_below(base, directory, device, inode, kind, name):
     except OSError:
         return False
     try:
-        parent = calls.openat2(base_fd, directory.strip("/") or ".", O_PATH | posix.O_DIRECTORY, RESOLVE_IN_ROOT)
+        parent = calls.openat2(base_fd, directory.strip("/") or ".", O_PATH | posix.O_DIRECTORY, calls.RESOLVE_IN_ROOT)
     except SyscallError:
         return False
     finally:

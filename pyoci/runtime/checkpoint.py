@@ -27,7 +27,6 @@ CONFIG_FILES = ("/etc/criu/pyoci.conf", "/etc/criu/runc.conf")
 CONFIG_ANNOTATION = "org.criu.config"
 OLDEST, OLDEST_EXTERNAL_PID, OLDEST_FREEZER_2 = 31100, 31500, 31400
 TTY_MAJORS = (4, 5, 136, 137, 138, 139, 140, 141, 142, 143, 204)
-RESOLVE_IN_ROOT = 0x10
 # The switches that both verbs hand on to criu as they are.
 SWITCHES = ("tcp_established", "ext_unix_sk", "shell_job", "file_locks", "auto_dedup", "lazy_pages")
 DUMP_SWITCHES = (*SWITCHES, "leave_running", "tcp_skip_in_flight", "link_remap")
@@ -262,7 +261,7 @@ def _external_mounts(plan, pid):
 def _resolved(root_fd, target):
     """The mount point, links followed, as criu reads it from mountinfo."""
     try:
-        fd = calls.openat2(root_fd, target, os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT)
+        fd = calls.openat2(root_fd, target, os.O_PATH | os.O_CLOEXEC, calls.RESOLVE_IN_ROOT)
     except SyscallError:
         return target
     try:
@@ -274,7 +273,7 @@ def _resolved(root_fd, target):
 def _is_device(root_fd, path):
     """Whether a path is a character device for the container: its links lead nowhere else."""
     try:
-        fd = calls.openat2(root_fd, path, os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT)
+        fd = calls.openat2(root_fd, path, os.O_PATH | os.O_CLOEXEC, calls.RESOLVE_IN_ROOT)
     except SyscallError:
         return False
     try:

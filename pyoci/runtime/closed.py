@@ -7,7 +7,7 @@ import posix
 
 from pyoci.compile.namespaces import host_id
 from pyoci.runtime.facts import real_path
-from pyoci.spec.names import parse_mount_options
+from pyoci.spec.names import bind_source, parse_mount_options
 
 
 def closed_sources(config, bundle):
@@ -17,9 +17,8 @@ def closed_sources(config, bundle):
     owner = host_id(linux.get("uidMappings") or (), 0), host_id(linux.get("gidMappings") or (), 0)
     found = set()
     for mount in config.get("mounts") or ():
-        source = mount.get("source") or ""
-        if source and (mount.get("type") == "bind" or parse_mount_options(mount.get("options") or ()).bind):
-            source = source if source[0] == "/" else f"{bundle}/{source}"
+        if mount.get("source") and (mount.get("type") == "bind" or parse_mount_options(mount.get("options") or ()).bind):
+            source = bind_source(mount, bundle)
             if not source.startswith("/proc/") and not _is_open(source, *owner):  # what is in /proc is another for each who looks
                 found.add(source)
     return frozenset(found)

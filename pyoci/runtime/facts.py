@@ -3,11 +3,10 @@
 import posix
 
 from pyoci.errors import ConfigError, PyociError, SyscallError, UnsupportedConfig
-from pyoci.kernel.calls import openat2
+from pyoci.kernel.calls import RESOLVE_NO_SYMLINKS, openat2
 from pyoci.kernel.proc import has_apparmor, in_user_namespace
 from pyoci.state.store import make_root
 
-RESOLVE_NO_SYMLINKS = 0x04
 LABELS = (("process", "apparmorProfile", "AppArmor"), ("process", "selinuxLabel", "SELinux"), ("linux", "mountLabel", "SELinux"))
 
 

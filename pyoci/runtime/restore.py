@@ -18,7 +18,6 @@ from pyoci.runtime.checkpoint import DESCRIPTORS, SWITCHES, config_file, make_di
 from pyoci.runtime.create import give_back, make_plan, read_bundle, real_bundle, record_of, state_text
 from pyoci.state.store import Container
 
-RESOLVE_IN_ROOT = 0x10
 
 
 def restore(root, container_id, bundle, images, options, warn):
@@ -131,7 +130,7 @@ def _below(bind, here):
 
 def _resolved(root_fd, rootfs, target):
     try:
-        fd = calls.openat2(root_fd, target, os.O_PATH | os.O_CLOEXEC, RESOLVE_IN_ROOT)
+        fd = calls.openat2(root_fd, target, os.O_PATH | os.O_CLOEXEC, calls.RESOLVE_IN_ROOT)
     except SyscallError:
         return target
     try:

@@ -133,6 +133,12 @@ class MountOptions:
         self.idmap = ""
 
 
+def bind_source(mount, bundle):
+    """The source of a bind mount; a relative one is below the bundle.  config.md#mounts"""
+    source = mount.get("source") or ""
+    return source if source[:1] == "/" else f"{bundle}/{source}"
+
+
 def parse_mount_options(options):
     """`mounts[].options` as a MountOptions; of two opposites the later wins; total: an unknown word is the file system's.
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.needs("root", "shim", "cgroup2-mount")
 
 @pytest.fixture
 def born():
-    """born(directory) starts a process there that ends at once, and gives its pid."""
+    """born(directory) starts a process there that ends at once, and gives its /proc/PID/cgroup."""
 
     def start(directory):
         exe, group = os.open("/bin/true", os.O_PATH | os.O_CLOEXEC), os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
